@@ -1,0 +1,100 @@
+//! The one shape that every source's alert becomes, before it becomes a record.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+/// Who reported an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// OpenSearch Alerting, through the loopback webhook.
+    OpenSearch,
+}
+
+impl Source {
+    /// Every source that is known.
+    pub const ALL: [Self; 1] = [Self::OpenSearch];
+
+    /// The name in routes, in the spool and in labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenSearch => "opensearch",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|source| source.name() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|source| source.name()).collect();
+            format!("unknown alert source; known: {}", known.join(", "))
+        })
+    }
+}
+
+/// One happening reported by a source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// Who reported it.
+    pub source: Source,
+    /// The source's own id of it; an OpenSearch alert has none on its first firing.
+    pub id: Option<String>,
+    /// Id and name of the rule: the monitor.
+    pub rule: Named,
+    /// Id and name of what fired in it: the trigger.
+    pub trigger: Named,
+    /// 0 to 100, higher is worse.
+    pub severity: u8,
+    /// Start of the period that the alert is about.
+    pub start: Option<Timestamp>,
+    /// End of that period.
+    pub end: Option<Timestamp>,
+    /// When the source says that the alert itself began; it stays the same over re-fires.
+    pub began: Option<Timestamp>,
+    /// How many documents the monitor's query found.
+    pub hits: Option<i64>,
+    /// Why the monitor itself failed.
+    pub error: Option<String>,
+    /// What the monitor's author wanted to say.
+    pub body: Body,
+    /// What had to be mended before it could be read, and so on; `tags` of the record.
+    pub tags: Vec<&'static str>,
+    /// The body as it came, where part of it could not be read.
+    pub original: Option<String>,
+}
+
+/// The free part of an alert.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Body {
+    /// Nothing was said.
+    #[default]
+    Empty,
+    /// Text, which becomes `event.original`.
+    Text(String),
+    /// JSON, which is merged into the record.
+    Json {
+        /// The parsed object.
+        fields: Map<String, Value>,
+        /// Its text, for what finds no place in the record.
+        text: String,
+    },
+}
+
+/// An id and a name, each where the source tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The source's id.
+    pub id: Option<String>,
+    /// What people call it.
+    pub name: Option<String>,
+}

@@ -1,0 +1,26 @@
+//! alertloop closes the loop that OpenSearch Alerting leaves open: an alert that fires becomes a
+//! session record (`event.dataset=alerting`) in the index of the traffic that caused it, once.
+//!
+//! Data flows one way: [`http`] takes a body in and seals it into the [`spool`] (fsync before the
+//! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
+//! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
+//! its outcome is known. [`provision`] makes the channel and the monitor that send to us.
+//!
+//! `alert`, `intake`, `record` and `lifecycle` are pure: no I/O, no clock, no environment.
+
+pub mod alert;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod doctor;
+pub mod http;
+pub mod intake;
+pub mod lifecycle;
+pub mod opensearch;
+pub mod provision;
+pub mod record;
+pub mod secrets;
+pub mod shutdown;
+pub mod spool;
+pub mod telemetry;
+pub mod writer;

@@ -1,0 +1,243 @@
+//! The store's REST API: TLS, login, time limits and one error type. The only user of the
+//! `opensearch` crate, whose own credentials type prints its password and which has no time limit
+//! of its own.
+
+use std::{fmt, time::Duration};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use opensearch::{
+    auth::{ClientCertificate, Credentials},
+    cert::{Certificate, CertificateValidation},
+    http::{
+        Method,
+        headers::{CONTENT_TYPE, HeaderMap, HeaderValue},
+        transport::{SingleNodeConnectionPool, Transport, TransportBuilder},
+    },
+};
+use serde_json::Value;
+use url::Url;
+
+use crate::secrets::Login;
+
+pub mod bulk;
+
+/// How much of an error's body is kept for a message, in bytes.
+const REASON_LIMIT: usize = 2_048;
+
+/// How to reach the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base address, without a login in it.
+    pub url: Url,
+    /// Basic login; `None` sends none.
+    pub login: Option<Login>,
+    /// Whether the server's certificate is checked.
+    pub verify: bool,
+    /// PEM certificates that are trusted besides the system's own.
+    pub ca: Option<Vec<u8>>,
+    /// PEM client certificate and key.
+    pub identity: Option<Identity>,
+    /// Limit of one call, from connecting to the last byte of the answer.
+    pub timeout: Duration,
+}
+
+/// A client certificate and its key, as PEM; never printed.
+#[derive(Clone)]
+pub struct Identity(pub Vec<u8>);
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+/// Why a call to the store did not bring what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No answer: refused, timed out, cut off, or a TLS fault.
+    #[error("no answer from the store: {0}")]
+    Unreachable(String),
+    /// An answer that is not 2xx.
+    #[error("the store answered {status}: {reason}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// The store's own reason, cut to some KiB.
+        reason: String,
+    },
+    /// A 2xx whose body is not what the API promises.
+    #[error("the store's answer cannot be read: {0}")]
+    Malformed(String),
+}
+
+impl Error {
+    /// The HTTP status, where there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            Self::Unreachable(_) | Self::Malformed(_) => None,
+        }
+    }
+
+    /// Whether the thing asked for is not there (404).
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether somebody was faster (409).
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+}
+
+/// A client of one store. Cheap to share by reference; connections are pooled inside.
+#[derive(Clone)]
+pub struct Client {
+    transport: Transport,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Prepares a client; opens no connection.
+    ///
+    /// # Errors
+    /// When a certificate or key is not PEM, or TLS cannot be set up.
+    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(settings.url.clone()))
+            .timeout(settings.timeout)
+            .disable_proxy();
+        // The crate takes one kind of credentials: a client certificate goes before a login.
+        if let Some(Identity(pem)) = &settings.identity {
+            let pem = ClientCertificate::Pem(pem.clone());
+            builder = builder.auth(Credentials::Certificate(pem));
+        } else if let Some(login) = &settings.login {
+            let password = login.password.expose().to_owned();
+            builder = builder.auth(Credentials::Basic(login.user.clone(), password));
+        }
+        if !settings.verify {
+            builder = builder.cert_validation(CertificateValidation::None);
+        } else if let Some(pem) = &settings.ca {
+            let ca = Certificate::from_pem(pem).context("the CA file holds no PEM certificate")?;
+            builder = builder.cert_validation(CertificateValidation::Full(ca));
+        }
+        let transport = builder.build().context("cannot prepare the connection to the store")?;
+        Ok(Self { transport, timeout: settings.timeout })
+    }
+
+    /// Sends `body` as JSON and gives the answer's JSON (`null` for an empty answer).
+    ///
+    /// `path` may hold a query string, and must be percent-encoded.
+    ///
+    /// # Errors
+    /// [`Error`]: no answer, an answer other than 2xx, or one that is not JSON.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Error> {
+        let body = body.map(|json| Bytes::from(json.to_string()));
+        let answer = self.send(method, path, "application/json", body).await?;
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer).map_err(|fault| Error::Malformed(fault.to_string()))
+    }
+
+    /// Sends newline-delimited JSON and gives the answer's bytes.
+    ///
+    /// # Errors
+    /// [`Error`]: no answer, or an answer other than 2xx.
+    pub async fn send_ndjson(&self, path: &str, body: Bytes) -> Result<Bytes, Error> {
+        self.send(Method::Post, path, "application/x-ndjson", Some(body)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Option<Bytes>,
+    ) -> Result<Bytes, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let no_query: Option<&()> = None;
+        let response = self
+            .transport
+            .send(method, path, headers, no_query, body, Some(self.timeout))
+            .await
+            .map_err(|fault| Error::Unreachable(innermost(&fault)))?;
+        let status = response.status_code().as_u16();
+        let bytes = response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
+        if (200..300).contains(&status) {
+            return Ok(bytes);
+        }
+        Err(Error::Status { status, reason: reason_of(&bytes) })
+    }
+}
+
+/// The last cause of an error: the outer ones repeat the whole address.
+fn innermost(fault: &opensearch::Error) -> String {
+    if fault.is_timeout() {
+        return "timed out".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = fault;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
+}
+
+/// The store's own words in an error body, else the start of the body.
+fn reason_of(body: &[u8]) -> String {
+    let json: Option<Value> = serde_json::from_slice(body).ok();
+    let reason = json.as_ref().and_then(|json| {
+        let error = json.get("error")?;
+        let reason = error.get("reason").unwrap_or(error);
+        reason.as_str().map(str::to_owned)
+    });
+    let text = reason.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
+    let end = text.floor_char_boundary(REASON_LIMIT);
+    text[..end].to_owned()
+}
+
+/// Percent-encodes one segment of a path.
+#[must_use]
+pub fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~*,".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_stores_own() {
+        for (body, want) in [
+            (r#"{"error":{"type":"x","reason":"no such index"},"status":404}"#, "no such index"),
+            (r#"{"error":"plain text"}"#, "plain text"),
+            ("<html>bad gateway</html>\n", "<html>bad gateway</html>"),
+            ("", ""),
+        ] {
+            assert_eq!(reason_of(body.as_bytes()), want);
+        }
+    }
+
+    #[test]
+    fn a_segment_cannot_leave_its_place() {
+        assert_eq!(segment("a/../b?c#d e"), "a%2F..%2Fb%3Fc%23d%20e");
+        assert_eq!(segment("arkime_sessions3-*"), "arkime_sessions3-*");
+    }
+}
