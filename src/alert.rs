@@ -98,3 +98,12 @@ pub struct Named {
     /// What people call it.
     pub name: Option<String>,
 }
+
+impl Alert {
+    /// Adds a tag once.
+    pub fn tag(&mut self, tag: &'static str) {
+        if !self.tags.contains(&tag) {
+            self.tags.push(tag);
+        }
+    }
+}

@@ -1,1 +1,255 @@
-//! (being written)
+//! The only wiring: settings → parts → tasks; what runs while it serves, and in which order it
+//! stops: readiness first, then the intake, then the writer, then the spool.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum_server::{Handle, accept::NoDelayAcceptor};
+use hyper_util::rt::TokioTimer;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    config::{self, Config},
+    http::{self, Readiness, access::Access},
+    intake_token,
+    opensearch::Client,
+    provision,
+    record::{Naming, index_name::IndexName},
+    secrets::WebhookToken,
+    shutdown,
+    spool::Spool,
+    telemetry,
+    writer::{self, Writer},
+};
+
+mod preparation;
+
+/// How long a sender may take for the headers of a request.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+/// How often the metrics are tidied up.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// What the writer and the spool need at the end of a stop.
+const LAST_STEPS: Duration = Duration::from_secs(2);
+
+/// Serves until a signal asks for a stop.
+///
+/// # Errors
+/// When it cannot start, or a part of it ends by itself.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal().context("cannot listen for signals")?;
+    let metrics = telemetry::install_metrics()?;
+    App::build(config, metrics)?.run(stop).await
+}
+
+/// Everything that serves, bound and opened, but not running yet.
+pub struct App {
+    config: Config,
+    listener: TcpListener,
+    spool: Arc<Spool>,
+    client: Client,
+    token: WebhookToken,
+    access: Arc<Access>,
+    naming: Naming,
+    metrics: PrometheusHandle,
+}
+
+impl App {
+    /// Opens the spool, finds the secret, binds the address. The store is not asked for anything.
+    ///
+    /// # Errors
+    /// Each says what to do about it.
+    pub fn build(config: Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let spool = Arc::new(Spool::open(&config.data_dir, config.spool_max_bytes)?);
+        let token = match &config.token {
+            Some(token) => token.clone(),
+            None => intake_token::load_or_make(&config.data_dir)
+                .context("cannot keep the intake secret in the data directory")?,
+        };
+        let tokens = [Some(token.clone()), config.token_previous.clone()];
+        let tokens = tokens.into_iter().flatten().collect();
+        let access = Access::new(tokens, config.intake_open, config.admin.clone());
+        let client = Client::new(&config.store)?;
+        let settings = &config.index;
+        let alias = settings.rollover_alias.as_deref();
+        let index = IndexName::new(&settings.pattern, &settings.suffix, alias)
+            .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
+        let naming = Naming { index, time_field: settings.time_field.clone() };
+        let listener = listen(config.listen).with_context(|| {
+            format!("cannot listen on {}; set ALERTLOOP_LISTEN to a free address", config.listen)
+        })?;
+        let access = Arc::new(access);
+        Ok(Self { config, listener, spool, client, token, access, naming, metrics })
+    }
+
+    /// The bound address.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        self.listener.local_addr().context("cannot tell the bound address")
+    }
+
+    /// Serves until `stop`, then drains within the configured time.
+    ///
+    /// # Errors
+    /// When a part ends by itself: the process shall end too, and be started again.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let address = self.address()?;
+        let readiness = Arc::new(Readiness::default());
+        let health = Arc::new(writer::Health::default());
+        let (open_gate, gate) = watch::channel(None);
+        let (server, last) = (Handle::new(), CancellationToken::new());
+        let mut parts = JoinSet::new();
+
+        let state = self.state(Arc::clone(&readiness), Arc::clone(&health));
+        parts.spawn(serve_http(
+            self.listener,
+            state,
+            self.config.api_prefix.clone(),
+            server.clone(),
+        ));
+
+        let asks = self.config.store_kind.is_opensearch();
+        let settings = writer::Settings {
+            naming: self.naming.clone(),
+            compat: self.config.compat,
+            body_limit: self.config.body_limit,
+            ask_alerting: asks && self.config.compat.is_none(),
+        };
+        let writer = Writer::new(
+            Arc::clone(&self.spool),
+            self.client.clone(),
+            settings,
+            gate,
+            Arc::clone(&health),
+        );
+        let until = last.clone();
+        parts.spawn(async move { writer.run(&until).await.context("the writer") });
+
+        let preparation = preparation::Preparation {
+            client: self.client,
+            settings: provision_settings(&self.config),
+            provision: self.config.provision,
+            token: self.token,
+            token_is_configured: self.config.token.is_some(),
+            data_dir: self.config.data_dir.clone(),
+            naming: self.naming,
+            access: self.access,
+            readiness: Arc::clone(&readiness),
+            health,
+            open_gate,
+        };
+        let until = last.clone();
+        parts.spawn(async move {
+            preparation.run(&until).await;
+            until.cancelled().await;
+            Ok(())
+        });
+        let metrics = self.metrics.clone();
+        let until = last.clone();
+        parts.spawn(async move {
+            // Samples of histograms pile up until somebody renders them or does this.
+            while until.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+                metrics.run_upkeep();
+            }
+            Ok(())
+        });
+        info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "listening");
+
+        let ended = tokio::select! {
+            () = stop.cancelled() => None,
+            part = parts.join_next() => part,
+        };
+        readiness.stop();
+        let drain = self.config.drain;
+        info!(drain_ms = drain.as_millis(), "stopping: requests in flight are finished");
+        server.graceful_shutdown(Some(drain.saturating_sub(LAST_STEPS)));
+        let failure = match ended {
+            Some(Ok(Ok(()))) => Some(anyhow::anyhow!("a part ended by itself")),
+            Some(Ok(Err(fault))) => Some(fault),
+            Some(Err(panic)) => Some(panic.into()),
+            None => None,
+        };
+        let drained = tokio::time::timeout(drain, async {
+            // The intake ends before the writer, so that its last alerts still get their answers.
+            while server.connection_count() > 0 {
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            last.cancel();
+            while parts.join_next().await.is_some() {}
+        });
+        if drained.await.is_err() {
+            warn!("not everything ended in time; what was acknowledged is in the spool");
+        }
+        self.spool.close().await;
+        info!("stopped");
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn state(&self, readiness: Arc<Readiness>, writer: Arc<writer::Health>) -> Arc<http::State> {
+        let asks = self.config.store_kind.is_opensearch();
+        Arc::new(http::State {
+            spool: Arc::clone(&self.spool),
+            writer,
+            access: Arc::clone(&self.access),
+            readiness,
+            naming: self.naming.clone(),
+            body_limit: self.config.body_limit,
+            wait: self.config.wait,
+            ids_are_asked: asks || self.config.compat.is_some(),
+            metrics: self.metrics.clone(),
+            receiving: http::State::receiving(self.config.body_limit),
+        })
+    }
+}
+
+/// What provisioning needs of the settings.
+#[must_use]
+pub fn provision_settings(config: &Config) -> provision::Settings {
+    provision::Settings {
+        webhook_url: config.webhook_url.clone(),
+        index_pattern: config.index.pattern.clone(),
+        time_field: config.index.time_field.clone(),
+        template: match config.template {
+            config::TemplateMode::Auto => provision::TemplateMode::Auto,
+            config::TemplateMode::Malcolm => provision::TemplateMode::Malcolm,
+            config::TemplateMode::None => provision::TemplateMode::None,
+        },
+        malcolm_template: config.malcolm_template.clone(),
+        is_opensearch: config.store_kind.is_opensearch(),
+        dir: config.provisioning_dir.clone(),
+    }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    state: Arc<http::State>,
+    prefix: String,
+    handle: Handle<SocketAddr>,
+) -> anyhow::Result<()> {
+    let router = http::router(state, &prefix);
+    let mut server = axum_server::Server::<SocketAddr>::from_listener(listener)
+        .http1_only()
+        .acceptor(NoDelayAcceptor::new())
+        .handle(handle);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    server.serve(service).await.context("the HTTP server")
+}

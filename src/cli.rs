@@ -1,1 +1,311 @@
-//! (being written)
+//! Commands and flags, and what each command prints and exits with; no logic.
+//!
+//! A command exits with 0 when it did what it should, 1 when it failed, 2 when it was misused (a
+//! flag, a setting). What it prints goes to standard output, everything else to standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use tracing::{error, warn};
+
+use crate::{
+    app,
+    config::{Config, Faults, SettingsArgs, settings},
+    doctor, intake_token,
+    opensearch::Client,
+    provision,
+    secrets::WebhookToken,
+    shutdown, telemetry,
+};
+
+mod health;
+
+/// The exit code of a command that was misused.
+const MISUSED: u8 = 2;
+
+/// Closes the loop that OpenSearch Alerting leaves open: an alert becomes a session record, once.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  alertloop serve
+  alertloop doctor
+  alertloop provision plan
+
+Every setting is looked up among the flags, then in the environment, then in the TOML file that
+--config names. Secrets come from the environment or from a file, never from a flag. Each command
+has its own --help, with its settings.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive alerts, keep them and write them; provision at the first run
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Bring OpenSearch's channel, monitor and template to what the files say
+    #[command(after_help = PROVISION_EXAMPLES, arg_required_else_help = true)]
+    Provision {
+        #[command(subcommand)]
+        action: Provision,
+    },
+    /// Say what is wrong with this set-up, one line a finding, with the mend
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(TableArgs),
+    /// Ask a running service whether it lives; for a container's HEALTHCHECK
+    #[command(after_help = HEALTH_EXAMPLES)]
+    Health(health::HealthArgs),
+    /// Print the settings as a Markdown table
+    #[command(hide = true)]
+    Settings,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  alertloop serve
+  alertloop serve --listen 127.0.0.1:0 --data-dir ./data --opensearch-url http://localhost:9200
+  ALERTLOOP_TOKEN_FILE=/run/secrets/token alertloop serve --config /etc/alertloop.toml
+
+The first SIGINT or SIGTERM stops in order, the second at once (exit code 130).";
+
+#[derive(Debug, Subcommand)]
+enum Provision {
+    /// Show what would change, and change nothing
+    #[command(after_help = PROVISION_EXAMPLES)]
+    Plan(TableArgs),
+    /// Change it, in order, and stop at the first failure
+    #[command(after_help = PROVISION_EXAMPLES)]
+    Apply(TableArgs),
+}
+
+const PROVISION_EXAMPLES: &str = "\
+Examples:
+  alertloop provision plan
+  alertloop provision plan --output json
+  alertloop provision apply --opensearch-url http://localhost:9200";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  alertloop doctor
+  alertloop doctor --output json
+
+Exits with 1 when something fails.";
+
+const HEALTH_EXAMPLES: &str = "\
+Examples:
+  alertloop health
+  alertloop health --listen 0.0.0.0:5001
+  alertloop health --url http://alertloop:5000/readyz
+  HEALTHCHECK CMD [\"alertloop\", \"health\"]";
+
+/// What the commands take that print a table.
+#[derive(Debug, clap::Args)]
+struct TableArgs {
+    /// Form of what is printed
+    #[arg(long, value_enum, value_name = "FORM", default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// What kept the command from its work; [`failed`] prints it.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve { settings } => serve(configure(&settings)?).await,
+        Command::Provision { action: Provision::Plan(args) } => {
+            let config = configure(&args.settings)?;
+            let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
+            let offered = token.unwrap_or_else(WebhookToken::generate);
+            let settings = app::provision_settings(&config);
+            let plan =
+                provision::look(&client, &settings, &offered, config.token.is_some()).await?;
+            show(args.output, &plan)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Provision { action: Provision::Apply(args) } => {
+            let config = configure(&args.settings)?;
+            let client = Client::new(&config.store)?;
+            let offered = match &config.token {
+                Some(token) => token.clone(),
+                None => intake_token::load_or_make(&config.data_dir).context(
+                    "cannot keep the intake secret in the data directory; set ALERTLOOP_DATA_DIR",
+                )?,
+            };
+            let settings = app::provision_settings(&config);
+            let applied =
+                provision::apply(&client, &settings, &offered, config.token.is_some()).await?;
+            if config.token.is_none() {
+                intake_token::keep(&config.data_dir, &applied.token)
+                    .context("cannot keep the channel's secret in the data directory")?;
+            }
+            show(args.output, &applied)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor(args) => {
+            let config = configure(&args.settings)?;
+            let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
+            let settings = app::provision_settings(&config);
+            let report = doctor::run(&client, &settings, &config.data_dir, token.as_ref()).await;
+            show(args.output, &report)?;
+            Ok(ExitCode::from(report.exit_code()))
+        }
+        Command::Health(args) => health::run(&args).await,
+        Command::Settings => {
+            put(io::stdout().lock(), &settings::markdown())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The intake secret, as far as it is known here.
+fn known_token(config: &Config) -> anyhow::Result<Option<WebhookToken>> {
+    match &config.token {
+        Some(token) => Ok(Some(token.clone())),
+        None => intake_token::load(&config.data_dir)
+            .context("cannot read the intake secret in the data directory"),
+    }
+}
+
+/// Serves until the service ends, or until it is told a second time to stop.
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let outcome = tokio::select! {
+        outcome = app::serve(config) => outcome,
+        insisted = shutdown::insisted() => {
+            insisted.context("cannot listen for signals")?;
+            warn!("ending at once on a second signal");
+            return Ok(ExitCode::from(shutdown::AT_ONCE));
+        }
+    };
+    if let Err(fault) = outcome {
+        error!(error.message = format!("{fault:#}"), "the service failed");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the settings, starts logging and tells what is odd about them.
+fn configure(flags: &SettingsArgs) -> anyhow::Result<Config> {
+    let config = Config::load(flags)?;
+    telemetry::start(&config.log)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// Prints what a command found.
+fn show(output: Output, found: &(impl Display + Serialize)) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Text => found.to_string(),
+        Output::Json => serde_json::to_string_pretty(found)?,
+    };
+    put(io::stdout().lock(), &text).context("cannot print")
+}
+
+/// Prints a text that ends in one line break. A reader that has gone away, as in `| head`, is no
+/// fault.
+fn put(mut out: impl Write, text: &str) -> io::Result<()> {
+    let written = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    match written {
+        Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Says why a command failed, and gives its exit code.
+#[must_use]
+pub fn failed(fault: &anyhow::Error) -> ExitCode {
+    let (text, code) = match fault.downcast_ref::<Faults>() {
+        Some(faults) => (faults.to_string(), ExitCode::from(MISUSED)),
+        None => (format!("alertloop: {fault:#}"), ExitCode::FAILURE),
+    };
+    // There is nowhere left to say that this cannot be said.
+    put(io::stderr().lock(), &text).ok();
+    code
+}
+
+/// Prints what the parser of the command line has to say: help, the version or a misuse.
+#[must_use]
+pub fn answer(answer: &clap::Error) -> ExitCode {
+    answer.print().ok();
+    if answer.use_stderr() { ExitCode::from(MISUSED) } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+            for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+                check(command);
+            }
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn command_lines() {
+        for (line, want) in [
+            ("alertloop serve", true),
+            ("alertloop serve --listen 127.0.0.1:0 --intake-open", true),
+            ("alertloop serve --token x", false),
+            ("alertloop provision plan --output json --opensearch-url http://x", true),
+            ("alertloop provision apply --output yaml", false),
+            ("alertloop provision", false),
+            ("alertloop doctor --output text", true),
+            ("alertloop health --url http://127.0.0.1:1/livez", true),
+            ("alertloop settings", true),
+            ("alertloop", false),
+        ] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).is_ok(), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_fault_and_a_full_disk_is() {
+        struct Broken(io::ErrorKind);
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        assert!(put(Broken(io::ErrorKind::BrokenPipe), "x").is_ok());
+        assert!(put(Broken(io::ErrorKind::StorageFull), "x").is_err());
+    }
+}

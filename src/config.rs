@@ -1,1 +1,214 @@
-//! (being written)
+//! All settings, and the only reader of the environment.
+//!
+//! A setting is looked up among the flags, then in the environment, then in the configuration
+//! file, and has a default ([`settings::TABLE`]). Everything is checked before anything starts, and
+//! all faults are told at once, by name and never by value.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use url::Url;
+
+use crate::{
+    opensearch,
+    secrets::{Login, WebhookToken},
+    telemetry::LogSettings,
+};
+
+pub mod curlrc;
+mod flags;
+mod parse;
+mod reader;
+pub mod settings;
+mod sources;
+mod units;
+
+pub use flags::SettingsArgs;
+use reader::Reader;
+use sources::Sources;
+
+/// Largest file that a setting may name, in bytes: more is a mistake, like a device.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How to reach the store.
+    pub store: opensearch::Settings,
+    /// What the store is.
+    pub store_kind: StoreKind,
+    /// Where records go.
+    pub index: IndexSettings,
+    /// Name of Malcolm's index template.
+    pub malcolm_template: String,
+    /// Which index template records need.
+    pub template: TemplateMode,
+    /// First part of the routes' paths, without slashes around it; may be empty.
+    pub api_prefix: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Folder of the spool and of generated secrets.
+    pub data_dir: PathBuf,
+    /// What alert sources must present; `None` when it is to be generated.
+    pub token: Option<WebhookToken>,
+    /// What is accepted too during a rotation.
+    pub token_previous: Option<WebhookToken>,
+    /// Whether alerts are taken from anyone.
+    pub intake_open: bool,
+    /// Login of the page and the API.
+    pub admin: Option<Login>,
+    /// How OpenSearch reaches us.
+    pub webhook_url: Url,
+    /// Whether `serve` provisions.
+    pub provision: bool,
+    /// Folder that replaces the compiled-in provisioning files.
+    pub provisioning_dir: Option<PathBuf>,
+    /// Size at which the spool takes no more.
+    pub spool_max_bytes: u64,
+    /// Largest body that is taken in.
+    pub body_limit: usize,
+    /// How long an answer waits for the record to be stored.
+    pub wait: Duration,
+    /// How long a stop may take.
+    pub drain: Duration,
+    /// Whose documents to write exactly.
+    pub compat: Option<Compat>,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// What is odd about the settings without being a fault; to be logged once logging works.
+    pub warnings: Vec<String>,
+}
+
+/// What the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Malcolm's own OpenSearch.
+    OpenSearchLocal,
+    /// Another OpenSearch.
+    OpenSearchRemote,
+    /// An Elasticsearch: records are written, and nothing is provisioned.
+    ElasticsearchRemote,
+}
+
+impl StoreKind {
+    /// Whether the store can have the Alerting plugin.
+    #[must_use]
+    pub fn is_opensearch(self) -> bool {
+        self != Self::ElasticsearchRemote
+    }
+}
+
+/// Where records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSettings {
+    /// A lower-case name that ends in its only wildcard, `*`.
+    pub pattern: String,
+    /// Time field of the session records.
+    pub time_field: String,
+    /// What stands for the `*`: text with `%{strftime}` and `{{field}}` in it.
+    pub suffix: String,
+    /// Alias to write to instead of a dated index.
+    pub rollover_alias: Option<String>,
+}
+
+/// Which index template records need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateMode {
+    /// One that covers the pattern, or else ours.
+    Auto,
+    /// Malcolm's: records wait for it.
+    Malcolm,
+    /// None is waited for or made.
+    None,
+}
+
+/// An upstream version whose documents are written exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    /// Malcolm 26.01.
+    Malcolm2601,
+    /// Malcolm 26.08.
+    Malcolm2608,
+}
+
+impl Config {
+    /// Reads every setting from the flags, the environment and the configuration file.
+    ///
+    /// # Errors
+    /// [`Faults`]: all of them at once.
+    pub fn load(flags: &SettingsArgs) -> Result<Self, Faults> {
+        let sources = Sources::gather(flags, std::env::vars_os(), read_file);
+        let reader = Reader::new(|name: &str| sources.get(name), read_file);
+        let outcome = reader.finish(Reader::config);
+        sources.join(outcome).map(|(config, warnings)| Self { warnings, ..config })
+    }
+
+    /// Reads every setting. Pure: the environment and the files come in as functions.
+    ///
+    /// # Errors
+    /// [`Faults`]: all of them at once.
+    pub fn read(
+        lookup: impl Fn(&str) -> Option<String>,
+        read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<Self, Faults> {
+        let (config, warnings) = Reader::new(lookup, read_file).finish(Reader::config)?;
+        Ok(Self { warnings, ..config })
+    }
+}
+
+/// Reads where the service listens, for a command that needs nothing else and should not fail for
+/// want of a secret.
+///
+/// # Errors
+/// [`Faults`], of this setting and of the configuration file.
+pub fn listen_address(flags: &SettingsArgs) -> Result<SocketAddr, Faults> {
+    let sources = Sources::gather(flags, std::env::vars_os(), read_file);
+    let outcome = Reader::new(|name: &str| sources.get(name), read_file).finish(Reader::listen);
+    sources.join(outcome).map(|(listen, _)| listen)
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= FILE_LIMIT) {
+        return Ok(bytes);
+    }
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1 MiB"))
+}
+
+/// Everything that is wrong with the settings; never repeats a value.
+#[derive(Debug, Default)]
+pub struct Faults {
+    faults: Vec<Fault>,
+    /// Told along, since a misspelt name is often the cause.
+    warnings: Vec<String>,
+}
+
+/// A value and what is odd about its settings, or what is wrong with them.
+type Outcome<T> = Result<(T, Vec<String>), Faults>;
+
+/// What is wrong with one setting.
+#[derive(Debug)]
+struct Fault {
+    name: String,
+    what: String,
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults = self.faults.iter().map(|Fault { name, what }| format!("{name}: {what}"));
+        let notes = self.warnings.iter().map(|warning| format!("note: {warning}"));
+        f.write_str(&faults.chain(notes).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests;

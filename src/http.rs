@@ -1,1 +1,117 @@
-//! (being written)
+//! The whole route table, and the layers before it.
+//!
+//! | route | who may | what |
+//! |---|---|---|
+//! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in |
+//! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}` | the login; without one, loopback | what was refused |
+//! | `GET /metrics` | the login or the intake secret; loopback | OpenMetrics text |
+//! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
+//!
+//! `/mapi` is MALCOLM_API_PREFIX. A slash at the end changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use crate::{record::Naming, spool::Spool, writer};
+
+pub mod access;
+mod api;
+mod error;
+mod health;
+mod intake;
+
+pub use error::ApiError;
+pub use health::Readiness;
+
+/// Bodies that are being received at once take at most this much memory, in KiB.
+const RECEIVING_KIB: usize = 64 << 10;
+
+/// What every handler can reach.
+pub struct State {
+    /// Where bodies are kept.
+    pub spool: Arc<Spool>,
+    /// How the writer fares.
+    pub writer: Arc<writer::Health>,
+    /// Who may do what.
+    pub access: Arc<access::Access>,
+    /// What readiness tells.
+    pub readiness: Arc<Readiness>,
+    /// For the answer's prediction of `_index` and `_id`.
+    pub naming: Naming,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
+    /// How long an answer waits for the index.
+    pub wait: Duration,
+    /// Whether the Alerting API is asked for the ids that a body lacks.
+    pub ids_are_asked: bool,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+    /// Memory for bodies, in KiB.
+    pub receiving: Semaphore,
+}
+
+impl State {
+    /// Permits for [`State::receiving`].
+    #[must_use]
+    pub fn receiving(body_limit: usize) -> Semaphore {
+        Semaphore::new(RECEIVING_KIB.max(kib(body_limit)))
+    }
+}
+
+/// A size in KiB, rounded up.
+fn kib(bytes: usize) -> usize {
+    bytes.div_ceil(1_024)
+}
+
+/// Every route.
+pub fn router(state: Arc<State>, prefix: &str) -> Router {
+    let at = |path: &str| match prefix {
+        "" => path.to_owned(),
+        prefix => format!("/{prefix}{path}"),
+    };
+    let mut router = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    for path in ["/alert", "/event"] {
+        router = router.route(&at(path), post(intake::receive));
+        router = router.route(&at(&format!("{path}/")), post(intake::receive));
+    }
+    for end in ["", "/"] {
+        router = router
+            .route(&at(&format!("/alert/{{source}}{end}")), post(intake::receive_from))
+            .route(&at(&format!("/ping{end}")), get(health::ping))
+            .route(&at(&format!("/ready{end}")), get(health::ready))
+            .route(&at(&format!("/dead-letters{end}")), get(api::dead_letters))
+            .route(&at(&format!("/dead-letters/{{id}}{end}")), get(api::dead_letter));
+    }
+    router
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        // intake::receive counts for itself, so that it can keep the head of what is too large.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(state)
+}
+
+async fn unknown_route(uri: axum::http::Uri) -> impl IntoResponse {
+    let error = format!(
+        "no such route: {}; alerts go to POST /mapi/alert (see MALCOLM_API_PREFIX)",
+        uri.path()
+    );
+    (StatusCode::NOT_FOUND, Json(json!({ "error": error })))
+}
+
+async fn wrong_method(method: axum::http::Method) -> impl IntoResponse {
+    let error = format!("{method} is not what this route takes; the Allow header says what is");
+    (StatusCode::METHOD_NOT_ALLOWED, Json(json!({ "error": error })))
+}

@@ -1,1 +1,249 @@
-//! (being written)
+//! A received body as it came, and what it says. [`decode`] is pure, so that a body can be decoded
+//! again at any time: on a retry, from a dead letter, by a later version that reads more.
+
+use std::{borrow::Cow, io::Read as _};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::alert::{Alert, Source};
+
+mod opensearch;
+mod pruned;
+pub mod repair;
+
+use pruned::Pruned;
+
+/// The text that OpenSearch Notifications posts when a channel is tested; the channel's id follows.
+const CHANNEL_TEST: &str = "Test message content body for config id";
+
+/// A received body as it came, with what came along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The source named by the route; `None` where the body has to tell.
+    pub source: Option<Source>,
+    /// When it was received.
+    pub received: Timestamp,
+    /// `Content-Type`, as sent; only the compatibility modes look at it.
+    pub content_type: String,
+    /// `Content-Encoding`.
+    pub encoding: Encoding,
+    /// The body's bytes, still encoded.
+    pub body: Vec<u8>,
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    #[default]
+    Identity,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// zlib (RFC 1950), which HTTP calls deflate.
+    Deflate,
+}
+
+impl Encoding {
+    /// The name in `Content-Encoding` and in the spool.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// Reads a `Content-Encoding`; an unknown one counts as none, and its body as it is.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => Self::Gzip,
+            "deflate" => Self::Deflate,
+            _ => Self::Identity,
+        }
+    }
+}
+
+/// Why nothing could be read from a body, in words for an operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Undecodable(pub String);
+
+/// Whether a body is a sender's empty test, which leaves no trace but a count.
+#[must_use]
+pub fn is_test_post(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
+    body.is_empty() || body.starts_with(CHANNEL_TEST.as_bytes())
+}
+
+/// Reads every alert that an envelope holds, in order; one that cannot be read takes no other
+/// with it.
+///
+/// # Errors
+/// [`Undecodable`] when the body as a whole cannot be read.
+pub fn decode(
+    envelope: &Envelope,
+    limit: usize,
+) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
+    let body = unpack(envelope, limit)?;
+    let (json, repaired) = parse(&body)?;
+    let original = repaired.then(|| String::from_utf8_lossy(&body).into_owned());
+    match json {
+        Value::Array(items) if items.is_empty() => {
+            Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
+        }
+        Value::Array(items) => {
+            Ok(items.iter().map(|item| decode_one(item, original.as_deref())).collect())
+        }
+        json => Ok(vec![decode_one(&json, original.as_deref())]),
+    }
+}
+
+fn decode_one(json: &Value, original: Option<&str>) -> Result<Alert, Undecodable> {
+    let Some(object) = json.as_object() else {
+        return Err(Undecodable(format!("JSON, but {} instead of an object", kind_of(json))));
+    };
+    let mut alert = opensearch::decode(object)?;
+    if let Some(original) = original {
+        alert.tag("repaired");
+        alert.original = Some(original.to_owned());
+    }
+    Ok(alert)
+}
+
+/// The body's own bytes.
+fn unpack(envelope: &Envelope, limit: usize) -> Result<Cow<'_, [u8]>, Undecodable> {
+    let packed = envelope.body.as_slice();
+    let read = |reader: &mut dyn std::io::Read| {
+        let mut plain = Vec::new();
+        let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+        match reader.take(most).read_to_end(&mut plain) {
+            Ok(_) if plain.len() > limit => {
+                Err(Undecodable(format!("unpacks to more than the body limit of {limit} bytes")))
+            }
+            Ok(_) => Ok(Cow::Owned(plain)),
+            Err(fault) => {
+                Err(Undecodable(format!("{} does not unpack: {fault}", envelope.encoding.name())))
+            }
+        }
+    };
+    match envelope.encoding {
+        Encoding::Identity => Ok(Cow::Borrowed(packed)),
+        Encoding::Gzip => read(&mut flate2::read::MultiGzDecoder::new(packed)),
+        Encoding::Deflate => read(&mut flate2::read::ZlibDecoder::new(packed)),
+    }
+}
+
+/// Parses strictly, then once more after repair; tells whether a repair changed what was said.
+fn parse(body: &[u8]) -> Result<(Value, bool), Undecodable> {
+    let fault = match serde_json::from_slice::<Pruned>(body) {
+        Ok(Pruned(json)) => return Ok((json, false)),
+        Err(fault) => fault,
+    };
+    let repaired = repair::repair(body);
+    match serde_json::from_str::<Pruned>(&repaired.text) {
+        Ok(Pruned(json)) => Ok((json, !repaired.is_cosmetic())),
+        Err(_) => Err(Undecodable(format!("not JSON: {fault}"))),
+    }
+}
+
+fn kind_of(json: &Value) -> &'static str {
+    match json {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn envelope(body: &[u8], encoding: Encoding) -> Envelope {
+        Envelope {
+            source: None,
+            received: Timestamp::UNIX_EPOCH,
+            content_type: String::new(),
+            encoding,
+            body: body.to_vec(),
+        }
+    }
+
+    fn reason(body: &[u8], encoding: Encoding) -> String {
+        match decode(&envelope(body, encoding), LIMIT) {
+            Err(Undecodable(reason)) => reason,
+            Ok(alerts) => match alerts.into_iter().next() {
+                Some(Err(Undecodable(reason))) => reason,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    #[test]
+    fn only_what_senders_post_as_a_test_is_one() {
+        for (body, want) in [
+            ("", true),
+            (" \r\n", true),
+            ("Test message content body for config id malcolm-api-loopback-webhook", true),
+            ("{}", false),
+            ("Test", false),
+            (r#"{"alert":{}}"#, false),
+        ] {
+            assert_eq!(is_test_post(body.as_bytes()), want, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_says_why() {
+        for (body, want) in [
+            ("<html></html>", "not JSON"),
+            ("{\"alert\":{\"monitor\":{", "not JSON"),
+            ("{\"alert\":{}}{\"alert\":{}}", "not JSON"),
+            ("17", "a number instead of an object"),
+            ("\"text\"", "a string instead of an object"),
+            ("null", "null instead of an object"),
+            ("[]", "no alert in it"),
+            ("[[]]", "an array instead of an object"),
+            ("{}", "no `alert` key"),
+            ("{\"event\":{}}", "no `alert` key"),
+            ("{\"alert\":7}", "`alert` is a number"),
+        ] {
+            let reason = reason(body.as_bytes(), Encoding::Identity);
+            assert!(reason.contains(want), "{body}: {reason}");
+        }
+        let deep = format!("{{\"alert\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+        assert!(reason(deep.as_bytes(), Encoding::Identity).contains("recursion limit"));
+        assert!(reason(b"not gzip", Encoding::Gzip).contains("gzip does not unpack"));
+    }
+
+    #[test]
+    fn an_array_holds_one_alert_an_element_and_a_bad_one_takes_no_other_with_it() {
+        let body = br#"[{"alert":{"alert":"a"}},7,{"alert":{"alert":"b"}}]"#;
+        let alerts = decode(&envelope(body, Encoding::Identity), LIMIT).unwrap();
+        let ids: Vec<_> =
+            alerts.iter().map(|alert| alert.as_ref().ok().and_then(|a| a.id.as_deref())).collect();
+        assert_eq!(ids, [Some("a"), None, Some("b")]);
+    }
+
+    #[test]
+    fn a_packed_body_is_read_and_a_bomb_is_not() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(br#"{"alert":{"alert":"packed"}}"#).unwrap();
+        let packed = gzip.finish().unwrap();
+        let alerts = decode(&envelope(&packed, Encoding::Gzip), LIMIT).unwrap();
+        assert_eq!(alerts[0].as_ref().unwrap().id.as_deref(), Some("packed"));
+
+        let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        bomb.write_all(&vec![b' '; LIMIT + 1]).unwrap();
+        assert!(reason(&bomb.finish().unwrap(), Encoding::Gzip).contains("body limit"));
+    }
+}

@@ -11,10 +11,12 @@
 pub mod alert;
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod http;
 pub mod intake;
+pub mod intake_token;
 pub mod lifecycle;
 pub mod opensearch;
 pub mod provision;

@@ -20,7 +20,12 @@ use url::Url;
 
 use crate::secrets::Login;
 
+pub mod alerting;
+pub mod alerts;
 pub mod bulk;
+pub mod cluster;
+pub mod notifications;
+pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.
 const REASON_LIMIT: usize = 2_048;
@@ -99,6 +104,7 @@ impl Error {
 pub struct Client {
     transport: Transport,
     timeout: Duration,
+    address: String,
 }
 
 impl Client {
@@ -107,9 +113,10 @@ impl Client {
     /// # Errors
     /// When a certificate or key is not PEM, or TLS cannot be set up.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(settings.url.clone()))
-            .timeout(settings.timeout)
-            .disable_proxy();
+        let mut builder =
+            TransportBuilder::new(SingleNodeConnectionPool::new(settings.url.clone()))
+                .timeout(settings.timeout)
+                .disable_proxy();
         // The crate takes one kind of credentials: a client certificate goes before a login.
         if let Some(Identity(pem)) = &settings.identity {
             let pem = ClientCertificate::Pem(pem.clone());
@@ -125,7 +132,13 @@ impl Client {
             builder = builder.cert_validation(CertificateValidation::Full(ca));
         }
         let transport = builder.build().context("cannot prepare the connection to the store")?;
-        Ok(Self { transport, timeout: settings.timeout })
+        Ok(Self { transport, timeout: settings.timeout, address: settings.url.to_string() })
+    }
+
+    /// The base address, for people; there is no login in it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Sends `body` as JSON and gives the answer's JSON (`null` for an empty answer).
@@ -172,7 +185,8 @@ impl Client {
             .await
             .map_err(|fault| Error::Unreachable(innermost(&fault)))?;
         let status = response.status_code().as_u16();
-        let bytes = response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
+        let bytes =
+            response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
         if (200..300).contains(&status) {
             return Ok(bytes);
         }

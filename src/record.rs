@@ -1,1 +1,347 @@
-//! (being written)
+//! Alert → record: the session document, its index and its id. Pure.
+//!
+//! The fields are Malcolm's (ECS 1.6 and Arkime), so that alerts stand on the dashboards where the
+//! traffic stands; what differs from upstream is listed in `docs/compatibility.md`.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::alert::{Alert, Body};
+
+pub mod compat;
+pub mod fields;
+pub mod index_name;
+pub mod merge_body;
+
+use fields::FieldSet;
+use index_name::IndexName;
+
+/// The earliest start that is believed: a clock that was never set is older.
+const EARLIEST: i64 = 631_152_000_000; // 1990-01-01T00:00:00Z
+/// How far ahead of its receipt a start is believed, in ms.
+const AHEAD: i64 = 2 * 86_400_000;
+/// How much of a body that was not fully understood a record keeps, in bytes.
+const ORIGINAL_LIMIT: usize = 32 * 1_024;
+/// Ids that are longer, or hold other characters, are replaced by their hash: OpenSearch takes 512
+/// bytes, and Arkime cannot take a `/`.
+const KEY_LIMIT: usize = 256;
+/// Length of a hashed key.
+const HASHED_KEY: usize = 20;
+
+/// What is the same for all records of a process.
+#[derive(Clone, Debug)]
+pub struct Naming {
+    /// Names the index of a start.
+    pub index: IndexName,
+    /// The time field of the index pattern, where it is not `firstPacket`.
+    pub time_field: String,
+}
+
+/// What an envelope tells besides its alerts.
+#[derive(Clone, Copy, Debug)]
+pub struct Receipt<'a> {
+    /// When it was received.
+    pub received: Timestamp,
+    /// Hash of the envelope's body, and of the alert's place in it.
+    pub hash: &'a str,
+}
+
+/// How a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Once: that it is there already is success.
+    Create,
+    /// As one state of an alert with a life, merged with the states that came before.
+    Merge,
+    /// Over whatever is there, as upstream does.
+    Overwrite,
+}
+
+/// A document of the session index, with its address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// `_index`.
+    pub index: String,
+    /// `_id`.
+    pub id: String,
+    /// How it is written.
+    pub write: Write,
+    /// `_source`.
+    pub document: Map<String, Value>,
+}
+
+/// Where the record of `alert` goes: `_index` and `_id`.
+#[must_use]
+pub fn address(alert: &Alert, receipt: Receipt, naming: &Naming) -> (String, String) {
+    let anchor = anchor(alert, receipt.received);
+    let id = format!("{}-{}", index_name::day(anchor), key(alert, receipt));
+    (naming.index.index(anchor, |field| naming_field(alert, field)), id)
+}
+
+/// Makes the record of `alert`. Parts of its body that have no field in `known` stay in
+/// `event.original`.
+#[must_use]
+pub fn build(alert: &Alert, receipt: Receipt, naming: &Naming, known: &FieldSet) -> Record {
+    let (index, id) = address(alert, receipt, naming);
+    let start = alert.start.unwrap_or(receipt.received);
+    let end = alert.end.unwrap_or_else(|| receipt.received.max(start));
+    let mut tags: Vec<&str> = alert.tags.clone();
+    if !believable(start, receipt.received) {
+        tags.push("implausible-time");
+    }
+    let mut event = json!({
+        "kind": "alert", "dataset": "alerting", "module": "alerting", "provider": "malcolm",
+        "start": time(start), "end": time(end), "ingested": time(receipt.received),
+        "sequence": alert.end.unwrap_or(receipt.received).as_millisecond(),
+        "action": "engaged", "hash": receipt.hash, "url": url(alert),
+        "id": alert.id.clone().unwrap_or_else(|| key(alert, receipt)),
+        "severity": alert.severity, "risk_score": alert.severity,
+        "risk_score_norm": alert.severity, "severity_tags": "Alert",
+    });
+    if let Some(reason) = &alert.trigger.name {
+        event["reason"] = json!(reason);
+    }
+    if let Some(hits) = alert.hits {
+        event["hits"] = json!(hits);
+    }
+    let mut document = Map::new();
+    if let Some(error) = &alert.error {
+        event["outcome"] = json!("failure");
+        document.insert("error".to_owned(), json!({ "message": error }));
+    }
+    if let Some(original) = original(alert) {
+        event["original"] = json!(original);
+    }
+    document.insert("event".to_owned(), event);
+    document.insert("firstPacket".to_owned(), time(start));
+    document.insert("lastPacket".to_owned(), time(end));
+    document.insert("ecs".to_owned(), json!({ "version": "1.6.0" }));
+    if naming.time_field != "firstPacket" {
+        document.insert(naming.time_field.clone(), time(start));
+    }
+    let mut rule = Map::new();
+    rule.extend(alert.rule.id.as_ref().map(|id| ("id".to_owned(), json!(id))));
+    rule.extend(alert.rule.name.as_ref().map(|name| ("name".to_owned(), json!(name))));
+    if !rule.is_empty() {
+        document.insert("rule".to_owned(), Value::Object(rule));
+    }
+    if !tags.is_empty() {
+        tags.sort_unstable();
+        document.insert("tags".to_owned(), json!(tags));
+    }
+    if let Body::Json { fields, text } = &alert.body {
+        let leftover = merge_body::merge(&mut document, fields, known);
+        if leftover {
+            document["event"]["original"] = json!(cut(text, ORIGINAL_LIMIT));
+        }
+    }
+    // Without an alert's own id there is one state only, and nothing to merge with.
+    let write = if alert.id.is_some() { Write::Merge } else { Write::Create };
+    Record { index, id, write, document }
+}
+
+/// RFC 3339 in UTC with milliseconds always: so texts sort as their instants do.
+fn time(at: Timestamp) -> Value {
+    json!(format!("{at:.3}"))
+}
+
+/// The instant that decides on index and `_id`: the alert's own begin, so that it stays one
+/// document past midnight; else the period's start; else, when neither is believable, its receipt.
+fn anchor(alert: &Alert, received: Timestamp) -> Timestamp {
+    let start = alert.began.filter(|began| believable(*began, received)).or(alert.start);
+    start.filter(|start| believable(*start, received)).unwrap_or(received)
+}
+
+fn believable(at: Timestamp, received: Timestamp) -> bool {
+    (EARLIEST..=received.as_millisecond() + AHEAD).contains(&at.as_millisecond())
+}
+
+/// What identifies the alert within its day: its own id, else a hash of rule, trigger and period,
+/// else a hash of the body.
+fn key(alert: &Alert, receipt: Receipt) -> String {
+    if let Some(id) = &alert.id {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if id.len() <= KEY_LIMIT && id.bytes().all(plain) {
+            return id.clone();
+        }
+        return hashed(&["id", id]);
+    }
+    let rule = alert.rule.id.as_deref().or(alert.rule.name.as_deref());
+    let trigger = alert.trigger.id.as_deref().or(alert.trigger.name.as_deref());
+    match (alert.end.or(alert.start), rule.or(trigger)) {
+        (Some(at), Some(_)) => hashed(&[
+            alert.source.name(),
+            rule.unwrap_or_default(),
+            trigger.unwrap_or_default(),
+            &at.as_millisecond().to_string(),
+        ]),
+        _ => hashed(&["body", receipt.hash]),
+    }
+}
+
+/// Twenty letters and digits (119 bits) of the BLAKE3 hash of `parts`.
+fn hashed(parts: &[&str]) -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part.as_bytes()).update(b"\0");
+    }
+    let hash = hasher.finalize();
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
+    hash.as_bytes()[..HASHED_KEY].iter().map(letter).collect()
+}
+
+/// Hash of a body, and of an alert's place where it holds several: `event.hash`.
+#[must_use]
+pub fn body_hash(body: &[u8], position: usize) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(body);
+    if position > 0 {
+        hasher.update(&position.to_be_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+fn url(alert: &Alert) -> String {
+    match &alert.rule.id {
+        Some(id) => format!("/dashboards/app/alerting#/monitors/{id}?type=monitor"),
+        None => "/dashboards/app/alerting#/dashboard".to_owned(),
+    }
+}
+
+/// The author's own text, else the body as it came where part of it could not be read.
+fn original(alert: &Alert) -> Option<&str> {
+    match (&alert.body, &alert.original) {
+        (Body::Text(text), _) | (_, Some(text)) => Some(cut(text, ORIGINAL_LIMIT)),
+        _ => None,
+    }
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+/// The fields that `{{…}}` in MALCOLM_NETWORK_INDEX_SUFFIX may name: those that are known before
+/// the document is.
+fn naming_field(alert: &Alert, field: &str) -> Option<String> {
+    match field {
+        "event.provider" => Some("malcolm".to_owned()),
+        "event.dataset" | "event.module" => Some("alerting".to_owned()),
+        "event.kind" => Some("alert".to_owned()),
+        "rule.name" => alert.rule.name.clone(),
+        "rule.id" => alert.rule.id.clone(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{Named, Source};
+
+    fn naming() -> Naming {
+        let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}", None).unwrap();
+        Naming { index, time_field: "firstPacket".to_owned() }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn alert() -> Alert {
+        let named = |name: &str| Named { id: None, name: Some(name.to_owned()) };
+        Alert {
+            source: Source::OpenSearch,
+            id: Some("A1".to_owned()),
+            rule: named("Beacons"),
+            trigger: named("over 9"),
+            severity: 40,
+            start: Some(at("2026-11-06T23:50:00Z")),
+            end: Some(at("2026-11-07T00:00:00Z")),
+            began: None,
+            hits: Some(3),
+            error: None,
+            body: Body::Empty,
+            tags: Vec::new(),
+            original: None,
+        }
+    }
+
+    fn record(alert: &Alert) -> Record {
+        let receipt = Receipt { received: at("2026-11-07T00:00:01Z"), hash: "h" };
+        build(alert, receipt, &naming(), &FieldSet::everything())
+    }
+
+    fn field<'a>(record: &'a Record, path: &str) -> Option<&'a Value> {
+        let mut parts = path.split('.');
+        let first = record.document.get(parts.next()?);
+        parts.fold(first, |value, part| value?.get(part))
+    }
+
+    #[test]
+    fn index_and_id_come_from_the_alerts_own_begin() {
+        let mut alert = alert();
+        for (began, start, want) in [
+            (None, Some("2026-11-06T23:50:00Z"), "261106"),
+            (Some("2026-11-05T00:00:00Z"), Some("2026-11-06T23:50:00Z"), "261105"),
+            (Some("1970-01-01T00:00:00Z"), Some("2026-11-06T23:50:00Z"), "261106"),
+            (None, Some("1970-01-01T00:00:00Z"), "261107"),
+            (None, Some("2027-11-06T23:50:00Z"), "261107"),
+            (None, None, "261107"),
+        ] {
+            (alert.began, alert.start) = (began.map(at), start.map(at));
+            let record = record(&alert);
+            assert_eq!(record.index, format!("arkime_sessions3-{want}"), "{began:?} {start:?}");
+            assert_eq!(record.id, format!("{want}-A1"));
+        }
+    }
+
+    #[test]
+    fn an_unbelievable_time_is_kept_and_tagged() {
+        let mut alert = alert();
+        alert.start = Some(Timestamp::UNIX_EPOCH);
+        let record = record(&alert);
+        assert_eq!(field(&record, "event.start"), Some(&json!("1970-01-01T00:00:00.000Z")));
+        assert_eq!(field(&record, "tags"), Some(&json!(["implausible-time"])));
+    }
+
+    #[test]
+    fn the_key_is_the_alerts_id_or_the_same_hash_each_time() {
+        let mut alert = alert();
+        alert.id = None;
+        let first = record(&alert);
+        assert_eq!(first.write, Write::Create);
+        assert_eq!(first.id.len(), "261106-".len() + HASHED_KEY);
+        assert_eq!(field(&first, "event.id"), Some(&json!(first.id["261106-".len()..])));
+        alert.hits = None;
+        assert_eq!(record(&alert).id, first.id, "hits do not identify");
+        alert.end = Some(at("2026-11-07T00:00:00.001Z"));
+        assert_ne!(record(&alert).id, first.id, "the period does");
+
+        for strange in ["a/b", "a b", "ü", &"x".repeat(300)] {
+            alert.id = Some(strange.to_owned());
+            let record = record(&alert);
+            assert_eq!(record.id.len(), "261106-".len() + HASHED_KEY, "{strange}");
+            assert_eq!(field(&record, "event.id"), Some(&json!(strange)), "the id itself stays");
+        }
+    }
+
+    #[test]
+    fn a_monitors_failure_is_an_outcome() {
+        let mut alert = alert();
+        assert_eq!(field(&record(&alert), "event.outcome"), None);
+        alert.error = Some("no such index".to_owned());
+        let record = record(&alert);
+        assert_eq!(field(&record, "event.outcome"), Some(&json!("failure")));
+        assert_eq!(field(&record, "error.message"), Some(&json!("no such index")));
+    }
+
+    #[test]
+    fn what_was_said_is_kept_but_not_without_bound() {
+        let mut alert = alert();
+        alert.body = Body::Text("ü".repeat(ORIGINAL_LIMIT));
+        let record = record(&alert);
+        let kept = field(&record, "event.original").and_then(Value::as_str).unwrap();
+        assert_eq!(kept.len(), ORIGINAL_LIMIT);
+    }
+}

@@ -1,1 +1,314 @@
-//! (being written)
+//! The spool keeps received bodies until what they say is stored: one SQLite file, in which an
+//! entry that was acknowledged survives a crash of the process and of the machine.
+//!
+//! One thread owns the writing connection and commits in groups: while one transaction syncs
+//! (`synchronous=FULL`: one fsync), the appends that arrive meanwhile gather for the next. Readers
+//! use a connection of their own and see only what is committed, in the order of the ids. The
+//! spool knows bytes, not alerts. `spool.db` can be looked at with the ordinary `sqlite3` tool.
+
+use std::{
+    collections::HashMap,
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::intake::Envelope;
+
+mod dead_letters;
+mod entries;
+mod group_commit;
+mod schema;
+
+pub use dead_letters::DeadLetter;
+pub use entries::Stats;
+pub use schema::VERSION;
+
+/// Appends and settlements that may wait for the commit thread before the next has to wait itself.
+const WAITING_JOBS: usize = 2_048;
+
+/// Number of an entry; later entries have higher numbers, and no number is used twice.
+pub type EntryId = i64;
+
+/// An entry of the spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub id: EntryId,
+    /// What was received.
+    pub envelope: Envelope,
+}
+
+/// What has become of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    /// All of it is stored; the store's answer, for whoever waits.
+    Stored(Value),
+    /// It is a dead letter, or some of its alerts are; the reason.
+    SetAside(String),
+}
+
+/// How an entry leaves the spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Which entry.
+    pub id: EntryId,
+    /// Why it becomes a dead letter; `None` when it is stored.
+    pub refused: Option<String>,
+}
+
+/// Why something could not be kept.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The spool has reached its limit.
+    #[error("the spool is full ({limit} bytes): the store has been away for long, or refuses")]
+    Full {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The disk or the file.
+    #[error("the spool cannot write: {0}")]
+    Write(String),
+    /// The process is stopping.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// Why the spool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made or written.
+    #[error(
+        "cannot write to the data directory {dir}: {cause}; make it writable for this user or set ALERTLOOP_DATA_DIR"
+    )]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// The operating system's words.
+        cause: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "another alertloop uses the data directory {dir}; stop it, or set ALERTLOOP_DATA_DIR to a directory of its own"
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Written by a later version.
+    #[error(
+        "{file} has format {found}, which is newer than this program's {VERSION}; run the alertloop that wrote it, or a later one"
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// Its `user_version`.
+        found: i64,
+    },
+    /// Not a file of ours, or damaged.
+    #[error(
+        "cannot use {file}: {cause}; nothing was changed. Keep a copy of it, then move it away to start with an empty spool"
+    )]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// SQLite's words.
+        cause: rusqlite::Error,
+    },
+}
+
+/// An open spool. All methods may be called from many tasks at once.
+pub struct Spool {
+    jobs: mpsc::Sender<group_commit::Job>,
+    reader: Mutex<Connection>,
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    _lock: File,
+}
+
+/// What the commit thread shares with the rest.
+#[derive(Default)]
+struct Shared {
+    /// Wakes whoever waits for new entries.
+    appended: Notify,
+    /// Who waits for the fate of an entry.
+    watchers: Mutex<HashMap<EntryId, oneshot::Sender<Fate>>>,
+    /// Whether the last transaction failed.
+    failing: AtomicBool,
+    /// Entries and dead letters that the file holds.
+    entries: AtomicU64,
+    dead_letters: AtomicU64,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, makes it where there is none, and migrates an older one.
+    ///
+    /// # Errors
+    /// [`OpenError`], each with its mend.
+    pub fn open(dir: &Path, limit: u64) -> Result<Self, OpenError> {
+        let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
+        std::fs::create_dir_all(dir).map_err(directory)?;
+        let lock = File::create(dir.join("lock")).map_err(directory)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(cause)) => return Err(directory(cause)),
+        }
+        let file = dir.join("spool.db");
+        let writer = schema::open(&file)?;
+        let unusable = |cause| OpenError::Unusable { file: file.clone(), cause };
+        let reader = schema::open_reader(&file).map_err(unusable)?;
+        let shared = Arc::new(Shared::default());
+        for (table, counter) in [("entry", &shared.entries), ("dead_letter", &shared.dead_letters)]
+        {
+            let count = entries::count(&reader, table).map_err(unusable)?;
+            counter.store(count, Ordering::Relaxed);
+        }
+        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
+        let thread =
+            group_commit::spawn(writer, waiting, Arc::clone(&shared), limit).map_err(directory)?;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { jobs, reader: Mutex::new(reader), shared, thread, _lock: lock })
+    }
+
+    /// Keeps an envelope; when this returns `Ok`, it is on disk.
+    ///
+    /// With `watch`, the entry's [`Fate`] is sent there once it is known.
+    ///
+    /// # Errors
+    /// [`AppendError`]: then nothing was kept.
+    pub async fn append(
+        &self,
+        envelope: Envelope,
+        watch: Option<oneshot::Sender<Fate>>,
+    ) -> Result<EntryId, AppendError> {
+        let (done, answer) = oneshot::channel();
+        let job = group_commit::Job::Append { envelope, watch, done };
+        self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Takes entries out of the spool, stored or as dead letters, in one transaction.
+    ///
+    /// # Errors
+    /// When the disk fails: then they are all still there, to be settled again.
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Result<(), AppendError> {
+        let (done, answer) = oneshot::channel();
+        let job = group_commit::Job::Settle { settlements, done };
+        self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Keeps a dead letter that was never an entry, such as the head of a body that was too large.
+    ///
+    /// # Errors
+    /// [`AppendError`]: then nothing was kept.
+    pub async fn set_aside(&self, envelope: Envelope, reason: String) -> Result<(), AppendError> {
+        let (done, answer) = oneshot::channel();
+        let job = group_commit::Job::SetAside { envelope, reason, done };
+        self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Tells whoever watches an entry what became of it.
+    pub fn tell(&self, id: EntryId, fate: Fate) {
+        if let Some(watcher) = self.watchers().remove(&id) {
+            // Nobody listens any more: the answer went out before.
+            drop(watcher.send(fate));
+        }
+    }
+
+    /// Forgets who watches an entry.
+    pub fn unwatch(&self, id: EntryId) {
+        self.watchers().remove(&id);
+    }
+
+    /// The next entries after `after`, oldest first: at most `count`, and no more than one past
+    /// `bytes`. Empty when there are none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn next_batch(
+        &self,
+        after: EntryId,
+        count: usize,
+        bytes: usize,
+    ) -> rusqlite::Result<Vec<Entry>> {
+        entries::after(&self.reader(), after, count, bytes)
+    }
+
+    /// These entries, as far as they are there, oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn entries(&self, ids: &[EntryId]) -> rusqlite::Result<Vec<Entry>> {
+        entries::with_ids(&self.reader(), ids)
+    }
+
+    /// How much is waiting, and since when.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn stats(&self) -> rusqlite::Result<Stats> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counts = (count(&self.shared.entries), count(&self.shared.dead_letters));
+        entries::stats(&self.reader(), counts)
+    }
+
+    /// A page of dead letters, oldest first, after the one numbered `after`; without bodies.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn dead_letters(&self, after: i64, count: usize) -> rusqlite::Result<Vec<DeadLetter>> {
+        dead_letters::page(&self.reader(), after, count)
+    }
+
+    /// One dead letter with its body.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn dead_letter(&self, id: i64) -> rusqlite::Result<Option<(DeadLetter, Vec<u8>)>> {
+        dead_letters::one(&self.reader(), id)
+    }
+
+    /// Resolves at the next append; what was appended since the last call counts too.
+    pub async fn appended(&self) {
+        self.shared.appended.notified().await;
+    }
+
+    /// Whether the last write failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// Ends the commit thread after what is waiting, and waits for it. Later appends fail.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.jobs.send(group_commit::Job::Close { done }).await.is_ok() {
+            drop(closed.await);
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(thread.map(JoinHandle::join));
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watchers(&self) -> MutexGuard<'_, HashMap<EntryId, oneshot::Sender<Fate>>> {
+        self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,260 @@
-//! (being written)
+//! Logs and metrics: how a line looks, what the metrics are called. A leaf that all may use.
+//!
+//! Logs go to standard error, since standard output belongs to what a command prints.
+
+use std::{
+    io::{self, IsTerminal as _},
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, anyhow};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    registry,
+    util::SubscriberInitExt as _,
+};
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A `tracing` filter; checked.
+    pub filter: String,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Pretty on a terminal, else JSON.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Libraries that tell too much below a warning; a filter that names one of them overrides it.
+const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn";
+
+/// Starts logging.
+///
+/// # Errors
+/// When the filter is none, or logging was started before.
+pub fn start(log: &LogSettings) -> anyhow::Result<()> {
+    let json = match log.format {
+        LogFormat::Json => true,
+        LogFormat::Pretty => false,
+        LogFormat::Auto => !io::stderr().is_terminal(),
+    };
+    subscriber(&log.filter, json, io::stderr)?.try_init().context("cannot start logging")
+}
+
+fn subscriber<W>(filter: &str, json: bool, writer: W) -> anyhow::Result<impl Subscriber + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
+        .map_err(|_| anyhow!("the log filter cannot be read"))?;
+    let lines = fmt::layer().with_writer(writer);
+    let lines = if json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).compact().boxed()
+    };
+    Ok(registry().with(filter).with(lines))
+}
+
+/// Counter: alerts' bodies that came in, admitted or not.
+pub const RECEIVED: &str = "alertloop_received_total";
+/// Counter: bodies that are durable in the spool.
+pub const DURABLE: &str = "alertloop_durable_total";
+/// Counter: records that the store has taken.
+pub const STORED: &str = "alertloop_stored_total";
+/// Counter: records that the store had already.
+pub const DUPLICATES: &str = "alertloop_duplicates_total";
+/// Counter: entries that were set aside.
+pub const DEAD_LETTERS: &str = "alertloop_dead_letters_total";
+/// Gauge: entries in the spool whose outcome is not known.
+pub const SPOOL_DEPTH: &str = "alertloop_spool_depth";
+/// Gauge: age of the oldest of them.
+pub const OLDEST_UNSTORED_AGE: &str = "alertloop_oldest_unstored_age_seconds";
+/// Gauge: size of what the spool holds.
+pub const SPOOL_BYTES: &str = "alertloop_spool_bytes";
+/// Gauge: entries that wait for a blocked index, or for their alert's id.
+pub const PARKED: &str = "alertloop_parked_entries";
+/// Gauge: dead letters that are kept.
+pub const DEAD_LETTERS_KEPT: &str = "alertloop_dead_letters";
+/// Gauge: age of the oldest of them.
+pub const OLDEST_DEAD_LETTER_AGE: &str = "alertloop_oldest_dead_letter_age_seconds";
+/// Gauge: 1 while the store takes alerts, else 0.
+pub const STORE_UP: &str = "alertloop_store_up";
+/// Counter: senders' tests, which leave nothing else.
+pub const TEST_POSTS: &str = "alertloop_test_posts_total";
+/// Counter: bulk requests sent to the store.
+pub const BULK_REQUESTS: &str = "alertloop_bulk_requests_total";
+/// Histogram: how long a bulk request took.
+pub const BULK_SECONDS: &str = "alertloop_bulk_seconds";
+/// Counter, with the label `status`: requests that were refused.
+pub const REFUSED: &str = "alertloop_refused_total";
+
+/// The statuses that [`REFUSED`] counts.
+pub const REFUSED_STATUSES: [&str; 3] = ["401", "413", "503"];
+
+/// Upper bounds of [`BULK_SECONDS`].
+const BULK_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Starts collecting metrics for the whole process; a later call gives the same handle.
+///
+/// Somebody must call [`PrometheusHandle::run_upkeep`] now and then, or render: samples of
+/// histograms pile up until then.
+///
+/// # Errors
+/// When another recorder was installed before.
+pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
+    let handle = HANDLE.get_or_init(|| {
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(BULK_SECONDS.to_owned()), &BULK_BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(|fault| fault.to_string())?;
+        describe();
+        Ok(handle)
+    });
+    handle.clone().map_err(|fault| anyhow!("cannot collect metrics: {fault}"))
+}
+
+/// Gives every metric its help text, and shows counters from zero on, so that the first alert is
+/// a rise that can be seen.
+fn describe() {
+    for (name, help) in [
+        (RECEIVED, "Bodies that came in"),
+        (DURABLE, "Bodies made durable in the spool"),
+        (STORED, "Records that the store has taken"),
+        (DUPLICATES, "Records that the store had already"),
+        (DEAD_LETTERS, "Entries set aside"),
+        (BULK_REQUESTS, "Bulk requests sent to the store"),
+        (TEST_POSTS, "Tests of senders, which leave nothing else"),
+    ] {
+        describe_counter!(name, help);
+        counter!(name).increment(0);
+    }
+    describe_counter!(REFUSED, "Requests refused, by status");
+    for status in REFUSED_STATUSES {
+        counter!(REFUSED, "status" => status).increment(0);
+    }
+    for (name, unit, help) in [
+        (SPOOL_DEPTH, Unit::Count, "Entries in the spool whose outcome is not known"),
+        (OLDEST_UNSTORED_AGE, Unit::Seconds, "Age of the oldest of these entries"),
+        (SPOOL_BYTES, Unit::Bytes, "Size of what the spool holds"),
+        (PARKED, Unit::Count, "Entries that wait for a blocked index, or for their alert's id"),
+        (DEAD_LETTERS_KEPT, Unit::Count, "Dead letters that are kept"),
+        (OLDEST_DEAD_LETTER_AGE, Unit::Seconds, "Age of the oldest dead letter"),
+        (STORE_UP, Unit::Count, "1 while the store takes alerts, else 0"),
+    ] {
+        describe_gauge!(name, unit, help);
+        gauge!(name).set(0);
+    }
+    describe_histogram!(BULK_SECONDS, Unit::Seconds, "How long a bulk request took");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use metrics::histogram;
+    use serde_json::Value;
+    use tracing::{debug, info, subscriber::with_default, warn};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, json: bool, speak: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        with_default(subscriber(filter, json, move || writer.clone()).unwrap(), speak);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_at_the_top() {
+        let text = logged("info", true, || info!(wait_ms = 5, event.kind = "alert", "kept"));
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "kept");
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["wait_ms"], 5);
+        assert_eq!(line["event.kind"], "alert");
+        assert_eq!(line["target"], "alertloop::telemetry::tests");
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert!(timestamp.parse::<jiff::Timestamp>().is_ok(), "{timestamp}");
+    }
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_named() {
+        let speak = || {
+            debug!(target: "hyper::client", "noise");
+            warn!(target: "hyper::client", "trouble");
+            debug!("ours");
+        };
+        for (filter, want) in [
+            ("info", vec!["trouble"]),
+            ("debug", vec!["trouble", "ours"]),
+            ("debug,hyper=debug", vec!["noise", "trouble", "ours"]),
+        ] {
+            let text = logged(filter, false, speak);
+            let seen: Vec<&str> = ["noise", "trouble", "ours"]
+                .into_iter()
+                .filter(|word| text.contains(word))
+                .collect();
+            assert_eq!(seen, want, "{filter}: {text}");
+        }
+    }
+
+    #[test]
+    fn every_metric_is_shown() {
+        let handle = install_metrics().unwrap();
+        install_metrics().unwrap();
+        histogram!(BULK_SECONDS).record(0.02);
+        counter!(STORED).increment(2);
+        let text = handle.render();
+        for name in [
+            RECEIVED,
+            DURABLE,
+            STORED,
+            DUPLICATES,
+            DEAD_LETTERS,
+            SPOOL_DEPTH,
+            OLDEST_UNSTORED_AGE,
+            BULK_REQUESTS,
+            BULK_SECONDS,
+            REFUSED,
+        ] {
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}: {text}");
+        }
+        for line in [
+            "alertloop_stored_total 2",
+            "alertloop_refused_total{status=\"413\"} 0",
+            "alertloop_bulk_seconds_bucket{le=\"0.025\"} 1",
+        ] {
+            assert!(text.lines().any(|seen| seen == line), "{line}: {text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What has to be so before records can be written, and what is set up in the store: the index
+//! template, then the gate of the writer opens; the channel and the monitor, at the same time.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    clock,
+    http::{Readiness, access::Access},
+    intake_token,
+    opensearch::Client,
+    provision::{self, Applied, TemplateMode},
+    record::{Naming, fields::FieldSet},
+    secrets::WebhookToken,
+    writer::{self, backoff::Backoff},
+};
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How often the fields that records may use are read again: templates change.
+const FIELDS_EVERY: Duration = Duration::from_secs(600);
+
+/// Everything that the set-up touches.
+pub struct Preparation {
+    pub client: Client,
+    pub settings: provision::Settings,
+    /// Whether channel and monitor are provisioned.
+    pub provision: bool,
+    pub token: WebhookToken,
+    pub token_is_configured: bool,
+    pub data_dir: PathBuf,
+    pub naming: Naming,
+    pub access: Arc<Access>,
+    pub readiness: Arc<Readiness>,
+    pub health: Arc<writer::Health>,
+    pub open_gate: watch::Sender<Option<Arc<FieldSet>>>,
+}
+
+impl Preparation {
+    /// Prepares, and then keeps the known fields fresh until `stop`.
+    pub async fn run(&self, stop: &CancellationToken) {
+        tokio::join!(self.open_gate(stop), self.provision(stop));
+        while stop.run_until_cancelled(tokio::time::sleep(FIELDS_EVERY)).await.is_some() {
+            if let Ok(fields) = self.fields().await {
+                self.open_gate.send_replace(Some(Arc::new(fields)));
+            }
+        }
+    }
+
+    /// Waits for the index template, making ours where that is asked for; then lets records through.
+    async fn open_gate(&self, stop: &CancellationToken) {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut said = String::new();
+        loop {
+            let waits_for = match self.template().await {
+                Ok(Some(fields)) => {
+                    self.open_gate.send_replace(Some(Arc::new(fields)));
+                    self.health.succeeded();
+                    return;
+                }
+                Ok(None) => format!(
+                    "waiting for the index template {}; alerts are kept until it is there",
+                    self.settings.malcolm_template
+                ),
+                Err(fault) => format!("waiting for the store: {fault}"),
+            };
+            if waits_for != said {
+                info!("{waits_for}");
+                self.readiness.provisioning(waits_for.clone());
+                said = waits_for;
+            }
+            let wait = tokio::time::sleep(backoff.next_wait());
+            if stop.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// The fields that records may use, once the template is there.
+    async fn template(&self) -> Result<Option<FieldSet>, provision::Error> {
+        // Without channel and monitor: those must not keep records waiting.
+        let alone = provision::Settings { is_opensearch: false, ..self.settings.clone() };
+        let applied = provision::apply(&self.client, &alone, &self.token, false).await?;
+        if !applied.template_ready {
+            return Ok(None);
+        }
+        let fields = self.fields().await;
+        fields.map(Some).map_err(provision::Error::store("cannot read the fields of the index"))
+    }
+
+    async fn fields(&self) -> Result<FieldSet, crate::opensearch::Error> {
+        if self.settings.template == TemplateMode::None {
+            return Ok(FieldSet::everything());
+        }
+        let index = self.naming.index.index(clock::now(), |_| None);
+        provision::known_fields(&self.client, &index).await
+    }
+
+    async fn provision(&self, stop: &CancellationToken) {
+        if !self.provision || !self.settings.is_opensearch {
+            self.readiness.provisioning("off");
+            return;
+        }
+        let configured = self.token_is_configured;
+        let ready = |applied: &Applied| self.provisioned(applied);
+        provision::run(&self.client, &self.settings, &self.token, configured, ready, stop).await;
+    }
+
+    /// Takes over the secret that the channel carries: the first of several replicas decides it.
+    fn provisioned(&self, applied: &Applied) {
+        if !applied.token.is(&self.token) && !self.token_is_configured {
+            info!("the channel carries another replica's secret, which is accepted from now on");
+            self.access.admit(applied.token.clone());
+            if let Err(fault) = intake_token::keep(&self.data_dir, &applied.token) {
+                error!(error = %fault, "cannot keep the channel's secret; after a restart its alerts are refused until the store answers");
+            }
+        }
+        if applied.template_ready {
+            self.readiness.provisioning("done");
+        } else {
+            warn!("the index template is not there yet");
+        }
+    }
+}

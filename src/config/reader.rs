@@ -1,0 +1,292 @@
+//! Texts to checked settings, one group at a time. Every reading is done before the first `?`, so
+//! that no fault hides another.
+
+use std::{
+    fmt::Display,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Config, Fault, Faults, IndexSettings, Outcome,
+    curlrc::{self, Curlrc},
+    parse, settings, units,
+};
+use crate::{
+    opensearch::{self, Identity},
+    secrets::{Login, Password, WebhookToken},
+    telemetry::LogSettings,
+};
+
+const CREDENTIALS: &str = "OPENSEARCH_CREDS_CONFIG_FILE";
+const VERIFICATION: &str = "OPENSEARCH_SSL_CERTIFICATE_VERIFICATION";
+
+/// Looks settings up, and gathers what is wrong with them.
+pub(super) struct Reader<L, F> {
+    lookup: L,
+    read_file: F,
+    faults: Faults,
+}
+
+impl<L, F> Reader<L, F>
+where
+    L: Fn(&str) -> Option<String>,
+    F: Fn(&Path) -> io::Result<Vec<u8>>,
+{
+    pub(super) fn new(lookup: L, read_file: F) -> Self {
+        Self { lookup, read_file, faults: Faults::default() }
+    }
+
+    /// What `read` reads, unless there is a fault.
+    pub(super) fn finish<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Outcome<T> {
+        match read(&mut self) {
+            Some(value) if self.faults.faults.is_empty() => Ok((value, self.faults.warnings)),
+            _ => Err(self.faults),
+        }
+    }
+
+    pub(super) fn config(&mut self) -> Option<Config> {
+        let store = self.store();
+        let store_kind = self.parse("OPENSEARCH_PRIMARY", parse::store_kind);
+        let index = self.index();
+        let template = self.parse("ALERTLOOP_TEMPLATE", parse::template);
+        let api_prefix = self.parse("MALCOLM_API_PREFIX", parse::api_prefix);
+        let listen = self.listen();
+        let token = self.token("ALERTLOOP_TOKEN");
+        let token_previous = self.token("ALERTLOOP_TOKEN_PREVIOUS");
+        let intake_open = self.parse("ALERTLOOP_INTAKE_OPEN", units::truth);
+        let admin = self.admin();
+        let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
+        let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
+        let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
+        let spool_max_bytes = self.parse("ALERTLOOP_SPOOL_MAX_BYTES", units::bytes);
+        let body_limit = self.parse("ALERTLOOP_BODY_LIMIT", parse::body_limit);
+        let wait = self.parse("ALERTLOOP_WAIT", units::span);
+        let drain = self.parse("ALERTLOOP_DRAIN", units::span);
+        let compat = self.parse("ALERTLOOP_COMPAT", parse::compat);
+        let log = self.log();
+        if intake_open == Some(true) && self.is_given("ALERTLOOP_TOKEN") {
+            self.warn("ALERTLOOP_TOKEN has no effect while ALERTLOOP_INTAKE_OPEN is true");
+        }
+        Some(Config {
+            store: store?,
+            store_kind: store_kind?,
+            index: index?,
+            malcolm_template: self.text("MALCOLM_TEMPLATE"),
+            template: template?,
+            api_prefix: api_prefix?,
+            listen: listen?,
+            data_dir: PathBuf::from(self.text("ALERTLOOP_DATA_DIR")),
+            token,
+            token_previous,
+            intake_open: intake_open?,
+            admin,
+            webhook_url: webhook_url?,
+            provision: provision?,
+            provisioning_dir,
+            spool_max_bytes: spool_max_bytes?,
+            body_limit: body_limit?,
+            wait: wait?,
+            drain: drain?,
+            compat: compat?,
+            log: log?,
+            warnings: Vec::new(),
+        })
+    }
+
+    pub(super) fn listen(&mut self) -> Option<SocketAddr> {
+        self.parse("ALERTLOOP_LISTEN", |text| {
+            text.parse().map_err(|_| "needs an IP address and a port, like 0.0.0.0:5000")
+        })
+    }
+
+    fn store(&mut self) -> Option<opensearch::Settings> {
+        let url = self.parse("OPENSEARCH_URL", parse::store_url);
+        let Curlrc { login: login_of_file, insecure } = self.credentials().unwrap_or_default();
+        let verify = self.parse(VERIFICATION, units::truth);
+        let ca = self.pem("ALERTLOOP_OPENSEARCH_CA", "CERTIFICATE-----");
+        let identity = self.identity();
+        let timeout = self.parse("ALERTLOOP_STORE_TIMEOUT", units::limit);
+        let (url, login_of_url) = url?;
+        if login_of_url.is_some() && login_of_file.is_some() {
+            self.warn("the login in OPENSEARCH_URL goes before the one in the credentials file");
+        }
+        if verify == Some(true) && insecure {
+            self.warn(&format!("{VERIFICATION} goes before `insecure` in the credentials file"));
+        }
+        if verify == Some(false) && ca.is_some() {
+            self.warn(&format!("ALERTLOOP_OPENSEARCH_CA has no effect without {VERIFICATION}"));
+        }
+        Some(opensearch::Settings {
+            url,
+            login: login_of_url.or(login_of_file),
+            verify: verify?,
+            ca,
+            identity,
+            timeout: timeout?,
+        })
+    }
+
+    /// What the credentials file says; only a file at the default place may be missing.
+    fn credentials(&mut self) -> Option<Curlrc> {
+        let path = self.text(CREDENTIALS);
+        let may_be_missing = path == settings::default_of(CREDENTIALS);
+        match (self.read_file)(Path::new(&path)) {
+            Err(fault) if may_be_missing && fault.kind() == io::ErrorKind::NotFound => None,
+            read => {
+                let text = self.utf8(CREDENTIALS, read)?;
+                self.settle(CREDENTIALS, curlrc::parse(&text))
+            }
+        }
+    }
+
+    fn identity(&mut self) -> Option<Identity> {
+        const CERT: &str = "ALERTLOOP_OPENSEARCH_CERT";
+        const KEY: &str = "ALERTLOOP_OPENSEARCH_KEY";
+        self.together(CERT, KEY);
+        let cert = self.pem(CERT, "CERTIFICATE-----");
+        let key = self.pem(KEY, "PRIVATE KEY-----");
+        let (mut pem, key) = (cert?, key?);
+        pem.push(b'\n');
+        pem.extend_from_slice(&key);
+        Some(Identity(pem))
+    }
+
+    fn index(&mut self) -> Option<IndexSettings> {
+        let pattern = self.parse("MALCOLM_NETWORK_INDEX_PATTERN", parse::pattern);
+        Some(IndexSettings {
+            pattern: pattern?,
+            time_field: self.text("MALCOLM_NETWORK_INDEX_TIME_FIELD"),
+            suffix: self.text("MALCOLM_NETWORK_INDEX_SUFFIX"),
+            rollover_alias: self.optional("MALCOLM_NETWORK_INDEX_LIFECYCLE_ROLLOVER_ALIAS"),
+        })
+    }
+
+    fn token(&mut self, name: &'static str) -> Option<WebhookToken> {
+        let (source, text) = self.secret(name)?;
+        self.settle(&source, text.parse())
+    }
+
+    fn admin(&mut self) -> Option<Login> {
+        const USER: &str = "ALERTLOOP_ADMIN_USER";
+        const PASSWORD: &str = "ALERTLOOP_ADMIN_PASSWORD";
+        let user = self.optional(USER);
+        let password = self.secret(PASSWORD);
+        let password_is_given = self.is_given(PASSWORD);
+        match (user, password_is_given) {
+            (Some(_), false) => self.fault(USER, &format!("needs {PASSWORD} too")),
+            (None, true) => self.fault(PASSWORD, &format!("needs {USER} too")),
+            (Some(user), true) if user.contains(':') => {
+                self.fault(USER, "must hold no colon, which ends the name in a Basic login");
+            }
+            (Some(user), true) => {
+                let (_, text) = password?;
+                return Some(Login { user, password: Password::from(text) });
+            }
+            (None, false) => {}
+        }
+        None
+    }
+
+    fn log(&mut self) -> Option<LogSettings> {
+        let debug = self.parse("MALCOLM_API_DEBUG", units::truth);
+        let format = self.parse("ALERTLOOP_LOG_FORMAT", parse::log_format);
+        let filter = match self.optional("ALERTLOOP_LOG") {
+            Some(text) => self.settle("ALERTLOOP_LOG", parse::log_filter(&text)),
+            None if debug == Some(true) => Some("debug".to_owned()),
+            None => Some(settings::default_of("ALERTLOOP_LOG").to_owned()),
+        };
+        Some(LogSettings { filter: filter?, format: format? })
+    }
+
+    /// Reads a secret, and tells the name that it came by.
+    fn secret(&mut self, name: &'static str) -> Option<(String, String)> {
+        let file = settings::file_name(name);
+        match (self.given(name), self.given(&file)) {
+            (Some(_), Some(_)) => {
+                self.fault(name, &format!("is set together with {file}; keep one"));
+                None
+            }
+            (Some(text), None) => Some((name.to_owned(), text)),
+            (None, Some(path)) => {
+                let text = self.utf8(&file, (self.read_file)(Path::new(path.trim())))?;
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                let text = text.strip_suffix('\r').unwrap_or(text);
+                if text.is_empty() {
+                    self.fault(&file, "the file is empty");
+                    return None;
+                }
+                Some((file, text.to_owned()))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Reads the PEM file that a setting names.
+    fn pem(&mut self, name: &str, marker: &str) -> Option<Vec<u8>> {
+        let path = self.optional(name)?;
+        let text = self.utf8(name, (self.read_file)(Path::new(&path)))?;
+        if !text.contains("-----BEGIN ") || !text.contains(marker) {
+            let kind = marker.trim_end_matches('-').to_lowercase();
+            self.fault(name, &format!("the file holds no PEM {kind}"));
+            return None;
+        }
+        Some(text.into_bytes())
+    }
+
+    fn utf8(&mut self, name: &str, read: io::Result<Vec<u8>>) -> Option<String> {
+        let bytes = read.map_err(|fault| format!("cannot read the file: {fault}"));
+        let text = bytes.and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned())
+        });
+        self.settle(name, text)
+    }
+
+    fn together(&mut self, one: &str, other: &str) {
+        match (self.given(one), self.given(other)) {
+            (Some(_), None) => self.fault(one, &format!("needs {other} too")),
+            (None, Some(_)) => self.fault(other, &format!("needs {one} too")),
+            _ => {}
+        }
+    }
+
+    fn parse<T, E: Display>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(name);
+        self.settle(name, parse(&text))
+    }
+
+    /// What is given, else the default.
+    fn text(&self, name: &str) -> String {
+        self.optional(name).unwrap_or_else(|| settings::default_of(name).to_owned())
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        self.given(name).map(|text| text.trim().to_owned())
+    }
+
+    fn given(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|text| settings::is_given(name, text))
+    }
+
+    /// Whether a secret is given, well or badly.
+    fn is_given(&self, secret: &str) -> bool {
+        self.given(secret).or_else(|| self.given(&settings::file_name(secret))).is_some()
+    }
+
+    fn settle<T, E: Display>(&mut self, name: &str, outcome: Result<T, E>) -> Option<T> {
+        outcome.map_err(|what| self.fault(name, &what.to_string())).ok()
+    }
+
+    fn fault(&mut self, name: &str, what: &str) {
+        self.faults.faults.push(Fault { name: name.to_owned(), what: what.to_owned() });
+    }
+
+    fn warn(&mut self, what: &str) {
+        self.faults.warnings.push(what.to_owned());
+    }
+}

@@ -1,0 +1,198 @@
+//! Who may post alerts, and who may read.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{PoisonError, RwLock},
+};
+
+use axum::http::{HeaderMap, header};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use crate::secrets::{Login, WebhookToken};
+
+/// The header that our channel carries the secret in.
+pub const TOKEN_HEADER: &str = "x-alertloop-token";
+/// The query parameter for senders that can only set a URL.
+pub const TOKEN_PARAMETER: &str = "token";
+
+/// The secrets that admit, and what is open.
+pub struct Access {
+    tokens: RwLock<Vec<WebhookToken>>,
+    open: bool,
+    admin: Option<Login>,
+}
+
+impl Access {
+    /// `tokens` admit to the intake, all the same; with `open` it needs none. `admin` is the login
+    /// of the API.
+    #[must_use]
+    pub fn new(tokens: Vec<WebhookToken>, open: bool, admin: Option<Login>) -> Self {
+        Self { tokens: RwLock::new(tokens), open, admin }
+    }
+
+    /// Admits one more secret.
+    pub fn admit(&self, token: WebhookToken) {
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        if !tokens.iter().any(|known| known.is(&token)) {
+            tokens.push(token);
+        }
+    }
+
+    /// Whether a request may post alerts: one valid secret admits, wherever it stands.
+    #[must_use]
+    pub fn may_post(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        self.open || self.has_token(headers, query)
+    }
+
+    /// Whether a request may read dead letters.
+    ///
+    /// Without a login, only this machine may; a request that came through a proxy did not come
+    /// from this machine.
+    #[must_use]
+    pub fn may_read(&self, headers: &HeaderMap, peer: SocketAddr) -> bool {
+        match &self.admin {
+            Some(admin) => basic(headers).is_some_and(|(user, password)| {
+                user == admin.user && admin.password.admits(&password)
+            }),
+            None => is_loopback(peer.ip()) && !is_proxied(headers),
+        }
+    }
+
+    /// Whether there is a login to ask for.
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    /// Whether a request may read the metrics: who may post or read may.
+    #[must_use]
+    pub fn may_watch(&self, headers: &HeaderMap, query: Option<&str>, peer: SocketAddr) -> bool {
+        self.may_post(headers, query) || self.may_read(headers, peer)
+    }
+
+    fn has_token(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let admits =
+            |given: &[u8]| tokens.iter().fold(false, |so_far, token| token.admits(given) | so_far);
+        let own = headers.get_all(TOKEN_HEADER).iter().any(|value| admits(value.as_bytes()));
+        let bearer = headers
+            .get_all(header::AUTHORIZATION)
+            .iter()
+            .any(|value| scheme(value.as_bytes(), "bearer").is_some_and(&admits));
+        let password = basic(headers).is_some_and(|(_, password)| admits(&password));
+        let parameter = query.is_some_and(|query| {
+            url::form_urlencoded::parse(query.as_bytes())
+                .any(|(name, value)| name == TOKEN_PARAMETER && admits(value.as_bytes()))
+        });
+        own || bearer || password || parameter
+    }
+}
+
+/// The credentials after `name` in an `Authorization` value.
+fn scheme<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (scheme, rest) = value.split_at_checked(name.len())?;
+    let rest = scheme.eq_ignore_ascii_case(name.as_bytes()).then_some(rest)?;
+    rest.first().is_some_and(|byte| *byte == b' ').then(|| rest.trim_ascii())
+}
+
+/// User and password of a Basic login.
+fn basic(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
+    let encoded = scheme(headers.get(header::AUTHORIZATION)?.as_bytes(), "basic")?;
+    let decoded = BASE64_STANDARD.decode(encoded).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let user = String::from_utf8(decoded[..colon].to_vec()).ok()?;
+    Some((user, decoded[colon + 1..].to_vec()))
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+fn is_proxied(headers: &HeaderMap) -> bool {
+    ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn access(admin: bool) -> Access {
+        let admin =
+            admin.then(|| Login { user: "ops".to_owned(), password: "p:w".to_owned().into() });
+        Access::new(vec![TOKEN.parse().unwrap()], false, admin)
+    }
+
+    #[test]
+    fn one_valid_secret_admits_wherever_it_stands() {
+        let access = access(false);
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("any:{TOKEN}")));
+        let bearer = format!("bearer  {TOKEN}");
+        for (given, query, want) in [
+            (vec![("X-Alertloop-Token", TOKEN)], None, true),
+            (vec![("Authorization", bearer.as_str())], None, true),
+            (vec![("Authorization", basic.as_str())], None, true),
+            (vec![], Some("a=b&token=0123456789abcdef"), true),
+            (vec![("X-Alertloop-Token", "wrong"), ("Authorization", bearer.as_str())], None, true),
+            (vec![], None, false),
+            (vec![], Some("token="), false),
+            (vec![("X-Alertloop-Token", "")], None, false),
+            (vec![("Authorization", TOKEN)], None, false),
+            (vec![("Authorization", "Bearer")], None, false),
+            (vec![("Authorization", "Basic !!")], None, false),
+        ] {
+            assert_eq!(access.may_post(&headers(&given), query), want, "{given:?} {query:?}");
+        }
+        assert!(Access::new(vec![], true, None).may_post(&HeaderMap::new(), None));
+        assert!(!Access::new(vec![], false, None).may_post(&HeaderMap::new(), Some("token=")));
+    }
+
+    #[test]
+    fn a_second_secret_admits_too() {
+        let access = access(false);
+        let next = "fedcba9876543210";
+        assert!(!access.may_post(&headers(&[(TOKEN_HEADER, next)]), None));
+        access.admit(next.parse().unwrap());
+        for token in [TOKEN, next] {
+            assert!(access.may_post(&headers(&[(TOKEN_HEADER, token)]), None));
+        }
+    }
+
+    #[test]
+    fn without_a_login_only_this_machine_may_read() {
+        let (near, mapped) =
+            ("127.0.0.1:9".parse().unwrap(), "[::ffff:127.0.0.1]:9".parse().unwrap());
+        let far = "192.0.2.7:9".parse().unwrap();
+        let none = HeaderMap::new();
+        let access = access(false);
+        assert!(access.may_read(&none, near) && access.may_read(&none, mapped));
+        assert!(!access.may_read(&none, far));
+        assert!(!access.may_read(&headers(&[("X-Forwarded-For", "127.0.0.1")]), near));
+    }
+
+    #[test]
+    fn with_a_login_everybody_needs_it() {
+        let access = access(true);
+        let near = "127.0.0.1:9".parse().unwrap();
+        let login = |text: &str| {
+            headers(&[("Authorization", &format!("Basic {}", BASE64_STANDARD.encode(text)))])
+        };
+        assert!(access.may_read(&login("ops:p:w"), near));
+        for wrong in ["ops:p", "op:p:w", "ops:", ":p:w", ":"] {
+            assert!(!access.may_read(&login(wrong), near), "{wrong}");
+        }
+        assert!(!access.may_read(&HeaderMap::new(), near));
+    }
+}

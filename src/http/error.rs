@@ -1,0 +1,86 @@
+//! What a caller may learn when something is refused; the cause is logged once, here.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use metrics::counter;
+use serde_json::json;
+use tracing::error;
+
+use crate::{spool::AppendError, telemetry};
+
+/// Seconds after which a sender may come again: the only refusal that OpenSearch, Graylog,
+/// Alertmanager and ElastAlert2 all repeat is a 503, and OpenSearch waits for at most 50 s.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
+/// A refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 401: no secret, or a wrong one.
+    #[error(
+        "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, or as a Basic password"
+    )]
+    Unauthorized,
+    /// 404: there is no such thing, or it is not for this caller.
+    #[error("{0}")]
+    NotFound(String),
+    /// 408: the body did not come.
+    #[error("the body did not arrive in time; send it again")]
+    TooSlow,
+    /// 413: only its head was kept.
+    #[error(
+        "the body is larger than the limit of {limit} bytes (ALERTLOOP_BODY_LIMIT); its first 4 KiB are kept as a dead letter"
+    )]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// 503: it could not be made durable.
+    #[error("the alert could not be kept ({0}); send it again")]
+    NotKept(#[from] AppendError),
+    /// 503: what was asked for cannot be read now.
+    #[error("the spool cannot be read: {0}")]
+    Unreadable(#[from] rusqlite::Error),
+}
+
+impl ApiError {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotKept(_) | Self::Unreadable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        counter!(telemetry::REFUSED, "status" => status.as_str().to_owned()).increment(1);
+        if let Self::Unreadable(fault) = &self {
+            error!(error = %fault, "the spool cannot be read");
+        }
+        let mut response = (status, Json(json!({ "error": self.to_string() }))).into_response();
+        let headers = response.headers_mut();
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                let ways = HeaderValue::from_static(
+                    r#"Bearer realm="alertloop", Basic realm="alertloop""#,
+                );
+                headers.insert(header::WWW_AUTHENTICATE, ways);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

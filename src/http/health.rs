@@ -1,0 +1,104 @@
+//! Health: alive, ready (and why not), and the metrics.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    Json,
+    extract::{self, ConnectInfo, RawQuery},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use metrics::gauge;
+use serde_json::{Value, json};
+
+use super::{ApiError, State};
+use crate::{clock, telemetry};
+
+/// What readiness tells besides what it finds out itself.
+#[derive(Default)]
+pub struct Readiness {
+    stopping: AtomicBool,
+    provisioning: Mutex<Option<String>>,
+}
+
+impl Readiness {
+    /// From now on not ready: balancers shall send elsewhere.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes how far provisioning is.
+    pub fn provisioning(&self, state: impl Into<String>) {
+        *self.provisioning.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.into());
+    }
+}
+
+/// 200 while the process serves at all.
+pub async fn live() -> &'static str {
+    "alive\n"
+}
+
+/// What Malcolm's health checks ask for.
+pub async fn ping() -> Json<Value> {
+    Json(json!({ "ping": "pong" }))
+}
+
+/// 200 while alerts can be kept; the store may be away meanwhile, and `detail` says so.
+pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let stats = tokio::task::block_in_place(|| state.spool.stats());
+    let stopping = state.readiness.stopping.load(Ordering::Relaxed);
+    let failing = state.spool.is_failing();
+    let ready = !stopping && !failing && stats.is_ok();
+    let stats = stats.unwrap_or_default();
+    let provisioning =
+        state.readiness.provisioning.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let body = json!({
+        "ready": ready,
+        "stopping": stopping,
+        "spool": {
+            "writable": !failing,
+            "waiting": stats.waiting,
+            "oldest": stats.oldest.map(|at| at.to_string()),
+            "bytes": stats.bytes,
+            "dead_letters": stats.dead_letters,
+            "oldest_dead_letter": stats.oldest_dead_letter.map(|at| at.to_string()),
+        },
+        "store": { "takes_alerts": state.writer.is_ok(), "trouble": state.writer.trouble() },
+        "provisioning": provisioning,
+    });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+/// The metrics as Prometheus reads them.
+pub async fn metrics(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if !state.access.may_watch(&headers, query.as_deref(), peer) {
+        return Err(ApiError::Unauthorized);
+    }
+    let stats = tokio::task::block_in_place(|| state.spool.stats())?;
+    let age = |at: Option<jiff::Timestamp>| {
+        at.map_or(0.0, |at| clock::now().duration_since(at).as_secs_f64().max(0.0))
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    {
+        gauge!(telemetry::SPOOL_DEPTH).set(stats.waiting as f64);
+        gauge!(telemetry::SPOOL_BYTES).set(stats.bytes as f64);
+        gauge!(telemetry::DEAD_LETTERS_KEPT).set(stats.dead_letters as f64);
+    }
+    gauge!(telemetry::OLDEST_UNSTORED_AGE).set(age(stats.oldest));
+    gauge!(telemetry::OLDEST_DEAD_LETTER_AGE).set(age(stats.oldest_dead_letter));
+    gauge!(telemetry::STORE_UP).set(if state.writer.is_ok() { 1.0 } else { 0.0 });
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, state.metrics.render()).into_response())
+}

@@ -1,0 +1,250 @@
+//! `POST /mapi/alert` and its kin: check, receive, keep, answer. The answer is 2xx only once the
+//! body is on disk; what it says is read later, so no bad body is ever lost.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{self, Path, Request},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use http_body_util::BodyExt as _;
+use metrics::counter;
+use serde_json::json;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{ApiError, State, kib};
+use crate::{
+    alert::Source,
+    clock,
+    intake::{self, Encoding, Envelope},
+    record::{self, Receipt},
+    spool::{EntryId, Fate, Spool},
+    telemetry,
+};
+
+/// How long a sender may take for the next piece of a body, and for all of it.
+const NEXT_PIECE: Duration = Duration::from_secs(10);
+const WHOLE_BODY: Duration = Duration::from_secs(60);
+/// What is kept of a body that is too large.
+const HEAD: usize = 4 << 10;
+/// The longest wait that `Prefer: wait=N` can ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Bodies up to this size are decoded for the answer's prediction of `_index` and `_id`.
+const PREDICTED: usize = 64 << 10;
+
+/// Takes alerts whose body tells their source.
+pub async fn receive(
+    extract::State(state): extract::State<Arc<State>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    take(&state, None, request).await
+}
+
+/// Takes alerts of the source that the route names.
+pub async fn receive_from(
+    extract::State(state): extract::State<Arc<State>>,
+    Path(source): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let source = source.parse().map_err(ApiError::NotFound)?;
+    take(&state, Some(source), request).await
+}
+
+async fn take(
+    state: &State,
+    source: Option<Source>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    if !state.access.may_post(&parts.headers, parts.uri.query()) {
+        return Err(ApiError::Unauthorized);
+    }
+    counter!(telemetry::RECEIVED).increment(1);
+    let declared = content_length(&parts.headers);
+    let most = declared.unwrap_or(state.body_limit).min(state.body_limit);
+    let permits = u32::try_from(kib(most)).unwrap_or(u32::MAX);
+    // Waiting for memory is waiting for the bodies before; the semaphore is never closed.
+    let _memory = state.receiving.acquire_many(permits).await;
+    let received = timeout(WHOLE_BODY, read(body, state.body_limit, declared)).await;
+    let envelope = |body| Envelope {
+        source,
+        received: clock::now(),
+        content_type: text(&parts.headers, header::CONTENT_TYPE),
+        encoding: Encoding::of(&text(&parts.headers, header::CONTENT_ENCODING)),
+        body,
+    };
+    let body = match received.unwrap_or(Err(Broken::Slow)) {
+        Ok(body) => body,
+        Err(Broken::Slow) => return Err(ApiError::TooSlow),
+        Err(Broken::Large(head)) => {
+            let length =
+                declared.map_or("of unknown length".to_owned(), |n| format!("of {n} bytes"));
+            let limit = state.body_limit;
+            let reason =
+                format!("a body {length} is over the limit of {limit} bytes; this is its head");
+            let stub = Envelope { encoding: Encoding::Identity, ..envelope(head) };
+            state.spool.set_aside(stub, reason).await?;
+            return Err(ApiError::TooLarge { limit });
+        }
+    };
+    if intake::is_test_post(&body) {
+        counter!(telemetry::TEST_POSTS).increment(1);
+        return Ok(Json(json!({ "result": {} })).into_response());
+    }
+    keep(state, envelope(body), wait(&parts.headers)).await
+}
+
+/// Keeps the envelope, and waits for the index as long as the caller wants.
+async fn keep(
+    state: &State,
+    envelope: Envelope,
+    asked: Option<Duration>,
+) -> Result<Response, ApiError> {
+    let predicted = predict(state, &envelope);
+    let wait = match asked {
+        Some(wait) => wait,
+        // While the store is away, waiting for it would only delay the sender.
+        None if state.writer.is_ok() => state.wait,
+        None => Duration::ZERO,
+    };
+    if wait.is_zero() {
+        state.spool.append(envelope, None).await?;
+        counter!(telemetry::DURABLE).increment(1);
+        return Ok(accepted(predicted));
+    }
+    let (watch, fate) = oneshot::channel();
+    let id = state.spool.append(envelope, Some(watch)).await?;
+    let _unwatch = Unwatch { spool: &state.spool, id };
+    counter!(telemetry::DURABLE).increment(1);
+    match timeout(wait, fate).await {
+        Ok(Ok(Fate::Stored(answer))) => Ok(Json(json!({ "result": answer })).into_response()),
+        Ok(Ok(Fate::SetAside(reason))) => {
+            let answer = json!({ "result": { "result": "dead-letter", "reason": reason } });
+            Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+        }
+        Ok(Err(_)) | Err(_) => Ok(accepted(predicted)),
+    }
+}
+
+/// Forgets the watcher when the answer goes out, or the caller goes away, before the fate is known.
+struct Unwatch<'a> {
+    spool: &'a Spool,
+    id: EntryId,
+}
+
+impl Drop for Unwatch<'_> {
+    fn drop(&mut self) {
+        self.spool.unwatch(self.id);
+    }
+}
+
+fn accepted(predicted: Option<(String, String)>) -> Response {
+    let mut result = json!({ "result": "accepted" });
+    if let Some((index, id)) = predicted {
+        result["_index"] = json!(index);
+        result["_id"] = json!(id);
+    }
+    (StatusCode::ACCEPTED, Json(json!({ "result": result }))).into_response()
+}
+
+/// Where a single alert will be found; `None` where only the writer can tell.
+fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
+    if envelope.body.len() > PREDICTED {
+        return None;
+    }
+    let mut alerts = intake::decode(envelope, state.body_limit).ok()?;
+    let alert = match alerts.len() {
+        1 => alerts.pop()?.ok()?,
+        _ => return None,
+    };
+    if alert.id.is_none() && state.ids_are_asked {
+        return None;
+    }
+    let hash = record::body_hash(&envelope.body, 0);
+    let receipt = Receipt { received: envelope.received, hash: &hash };
+    Some(record::address(&alert, receipt, &state.naming))
+}
+
+/// Why there is no body.
+enum Broken {
+    /// It did not come in time, or the sender went away.
+    Slow,
+    /// It is too large; its head.
+    Large(Vec<u8>),
+}
+
+async fn read(mut body: Body, limit: usize, declared: Option<usize>) -> Result<Vec<u8>, Broken> {
+    let too_large = declared.is_some_and(|declared| declared > limit);
+    let want = if too_large { HEAD } else { declared.unwrap_or(0) };
+    let mut bytes = Vec::with_capacity(want.min(limit));
+    loop {
+        let frame = match timeout(NEXT_PIECE, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) => return if too_large { Err(Broken::Large(bytes)) } else { Ok(bytes) },
+            Ok(Some(Err(_))) | Err(_) => return Err(Broken::Slow),
+        };
+        let Ok(piece) = frame.into_data() else { continue };
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > limit || (too_large && bytes.len() >= HEAD) {
+            bytes.truncate(HEAD);
+            return Err(Broken::Large(bytes));
+        }
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// What `Prefer` asks for (RFC 7240): `respond-async`, or `wait=SECONDS`.
+fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let preferences = values.flat_map(|value| value.split(','));
+    let mut asked = None;
+    for preference in preferences {
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "respond-async" => return Some(Duration::ZERO),
+            "wait" => {
+                let seconds = value.trim().trim_matches('"').parse::<f64>().ok();
+                let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+                asked = seconds.map(|seconds| {
+                    Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64()))
+                });
+            }
+            _ => {}
+        }
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefer_says_how_long_to_wait() {
+        for (value, want) in [
+            ("respond-async", Some(0)),
+            ("wait=2", Some(2_000)),
+            ("return=minimal, wait=\"0.5\"", Some(500)),
+            ("wait=5, respond-async", Some(0)),
+            ("wait=1e9", Some(30_000)),
+            ("wait=-1", None),
+            ("wait=soon", None),
+            ("return=minimal", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", value.parse().unwrap());
+            assert_eq!(wait(&headers), want.map(Duration::from_millis), "{value}");
+        }
+        assert_eq!(wait(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,309 @@
+//! What the loopback monitor sends: Malcolm's form and ours, which is a superset of it.
+//!
+//! ```json
+//! {"alert": {"monitor": {"id": "…", "name": "…"},
+//!            "trigger": {"id": "…", "name": "…", "severity": "4"},
+//!            "period": {"start": "RFC 3339", "end": "RFC 3339"},
+//!            "results": [{"hits": {"total": {"value": 7}}}],
+//!            "body": "text or JSON", "alert": "alert id or empty",
+//!            "start": "epoch ms or empty", "error": "text or empty"}}
+//! ```
+//! Source: `malcolm_api_loopback_monitor.json` of Malcolm; the ids, `start` and the quoted severity
+//! are ours.
+
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde_json::{Map, Value};
+
+use super::{Undecodable, kind_of, parse};
+use crate::alert::{Alert, Body, Named, Source};
+
+/// Numbers below this are epoch seconds, above it milliseconds (it is the year 5138, or 1973).
+const SECONDS_BELOW: f64 = 1e11;
+
+/// The severity of an alert that tells none that can be read.
+const UNKNOWN_SEVERITY: u8 = 40;
+
+/// Reads one alert; what has the wrong type is left out, and the alert tagged `repaired`.
+pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
+    let alert = match object.get("alert") {
+        Some(Value::Object(alert)) => alert,
+        Some(other) => {
+            return Err(Undecodable(format!("`alert` is {} instead of an object", kind_of(other))));
+        }
+        None => {
+            let keys: Vec<_> = object.keys().take(5).map(String::as_str).collect();
+            return Err(Undecodable(format!("no `alert` key (keys: {})", keys.join(", "))));
+        }
+    };
+    let mut read = Lenient { wrong: false };
+    let trigger = read.object(alert.get("trigger"));
+    let period = read.object(alert.get("period"));
+    let mut decoded = Alert {
+        source: Source::OpenSearch,
+        id: read.text(alert.get("alert")),
+        rule: read.named(alert.get("monitor")),
+        trigger: read.named(alert.get("trigger")),
+        severity: severity(trigger.and_then(|trigger| trigger.get("severity"))),
+        start: read.time(period.and_then(|period| period.get("start"))),
+        end: read.time(period.and_then(|period| period.get("end"))),
+        began: read.time(alert.get("start")),
+        hits: hits(alert.get("results")),
+        error: read.text(alert.get("error")),
+        body: body(alert.get("body")),
+        tags: Vec::new(),
+        original: None,
+    };
+    if read.wrong {
+        decoded.tag("repaired");
+    }
+    Ok(decoded)
+}
+
+/// Malcolm's scale: 1 (highest) to 5 becomes 100 to 20, clamped; what is no number is unknown.
+fn severity(value: Option<&Value>) -> u8 {
+    let number = match value {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
+        _ => None,
+    };
+    match number {
+        Some(n) if n < 1.5 => 100,
+        Some(n) if n < 2.5 => 80,
+        Some(n) if n < 3.5 => 60,
+        Some(n) if n < 4.5 => 40,
+        Some(n) if n.is_finite() => 20,
+        _ => UNKNOWN_SEVERITY,
+    }
+}
+
+/// `results[0].hits.total.value`, or `.total` where a search was made to answer with a plain
+/// number; a document-level monitor has neither.
+fn hits(results: Option<&Value>) -> Option<i64> {
+    let total = results?.get(0)?.get("hits")?.get("total")?;
+    total.get("value").unwrap_or(total).as_i64()
+}
+
+fn body(value: Option<&Value>) -> Body {
+    match value {
+        Some(Value::Object(fields)) if !fields.is_empty() => {
+            let text = Value::Object(fields.clone()).to_string();
+            Body::Json { fields: fields.clone(), text }
+        }
+        Some(Value::String(text)) => match text.trim() {
+            "" | "null" | "{}" => Body::Empty,
+            trimmed if trimmed.starts_with('{') => match parse(trimmed.as_bytes()) {
+                Ok((Value::Object(fields), _)) => Body::Json { fields, text: text.clone() },
+                _ => Body::Text(text.clone()),
+            },
+            _ => Body::Text(text.clone()),
+        },
+        None | Some(Value::Null | Value::Object(_)) => Body::Empty,
+        Some(other) => Body::Text(other.to_string()),
+    }
+}
+
+/// Reads what is there, and notes whether something had the wrong type.
+struct Lenient {
+    wrong: bool,
+}
+
+impl Lenient {
+    /// A text that is not empty; a number or a boolean counts as its text.
+    fn text(&mut self, value: Option<&Value>) -> Option<String> {
+        match value? {
+            Value::Null => None,
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(text.clone()),
+            other @ (Value::Number(_) | Value::Bool(_)) => {
+                self.wrong = true;
+                Some(other.to_string())
+            }
+            Value::Array(_) | Value::Object(_) => {
+                self.wrong = true;
+                None
+            }
+        }
+    }
+
+    fn object<'a>(&mut self, value: Option<&'a Value>) -> Option<&'a Map<String, Value>> {
+        match value? {
+            Value::Object(object) => Some(object),
+            Value::Null => None,
+            _ => {
+                self.wrong = true;
+                None
+            }
+        }
+    }
+
+    /// An object with `id` and `name`; a bare text counts as the name.
+    fn named(&mut self, value: Option<&Value>) -> Named {
+        match value {
+            Some(Value::Object(object)) => {
+                Named { id: self.text(object.get("id")), name: self.text(object.get("name")) }
+            }
+            Some(Value::Null) | None => Named::default(),
+            other => {
+                self.wrong = true;
+                Named { id: None, name: self.text(other) }
+            }
+        }
+    }
+
+    /// RFC 3339 with any offset (none means UTC), or epoch seconds or milliseconds as a number or
+    /// its text. Nothing else is guessed.
+    fn time(&mut self, value: Option<&Value>) -> Option<Timestamp> {
+        let time = match value? {
+            Value::Null => return None,
+            Value::String(text) if text.trim().is_empty() => return None,
+            Value::String(text) => {
+                let text = text.trim();
+                let number = text.parse::<f64>().ok();
+                number.and_then(epoch).or_else(|| rfc_3339(text))
+            }
+            Value::Number(number) => number.as_f64().and_then(epoch),
+            _ => None,
+        };
+        self.wrong |= time.is_none();
+        time
+    }
+}
+
+fn rfc_3339(text: &str) -> Option<Timestamp> {
+    let with_offset = text.parse::<Timestamp>().ok();
+    let time = with_offset.or_else(|| {
+        let civil: DateTime = text.parse().ok()?;
+        civil.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    })?;
+    Timestamp::from_millisecond(time.as_millisecond()).ok()
+}
+
+fn epoch(number: f64) -> Option<Timestamp> {
+    let millis = if number.abs() < SECONDS_BELOW { number * 1_000.0 } else { number };
+    if !(millis.abs() < 2.5e14) {
+        return None; // beyond the year 9999, or not a number
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "checked above")]
+    Timestamp::from_millisecond(millis.floor() as i64).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn decoded(json: &Value) -> Alert {
+        decode(json.as_object().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn severity_is_malcolms_scale_clamped() {
+        for (value, want) in [
+            (json!(1), 100),
+            (json!("2"), 80),
+            (json!(3.0), 60),
+            (json!(" 4 "), 40),
+            (json!("5"), 20),
+            (json!(0), 100),
+            (json!(-7), 100),
+            (json!(7), 20),
+            (json!("high"), 40),
+            (json!(""), 40),
+            (json!("NaN"), 40),
+            (json!("inf"), 40),
+            (json!(null), 40),
+            (json!([1]), 40),
+        ] {
+            assert_eq!(severity(Some(&value)), want, "{value}");
+        }
+        assert_eq!(severity(None), 40);
+    }
+
+    #[test]
+    fn times_are_read_in_each_form_that_opensearch_uses() {
+        for (value, want) in [
+            (json!("2026-11-07T22:30:00.000-05:00"), Some("2026-11-08T03:30:00Z")),
+            (json!("2026-11-07T22:30:00.1239Z"), Some("2026-11-07T22:30:00.123Z")),
+            (json!("2026-11-07T22:30:00"), Some("2026-11-07T22:30:00Z")),
+            (json!(1_794_038_400_123_i64), Some("2026-11-07T08:00:00.123Z")),
+            (json!("1794038400123"), Some("2026-11-07T08:00:00.123Z")),
+            (json!(1_794_038_400), Some("2026-11-07T08:00:00Z")),
+            (json!("1970-01-01T00:00:00.000Z"), Some("1970-01-01T00:00:00Z")),
+            (json!("yesterday-ish"), None),
+            (json!("11/07/2026"), None),
+            (json!(1e300), None),
+            (json!(true), None),
+            (json!("NaN"), None),
+        ] {
+            let mut read = Lenient { wrong: false };
+            let time = read.time(Some(&value));
+            assert_eq!(time, want.map(|want| want.parse().unwrap()), "{value}");
+            assert_eq!(read.wrong, want.is_none(), "{value}");
+        }
+        let mut read = Lenient { wrong: false };
+        assert_eq!((read.time(Some(&json!(""))), read.time(None), read.wrong), (None, None, false));
+    }
+
+    #[test]
+    fn ours_tells_more_than_malcolms() {
+        let alert = decoded(&json!({"alert": {
+            "monitor": {"id": "m1", "name": "Beacons"},
+            "trigger": {"id": "t1", "name": "over 9", "severity": "4"},
+            "period": {"start": "2026-11-06T05:00:00.000Z", "end": "2026-11-06T05:10:00.000Z"},
+            "results": [{"hits": {"total": {"value": 3}}}],
+            "body": "", "alert": "a1", "start": "1794038400123", "error": ""
+        }}));
+        assert_eq!(alert.id.as_deref(), Some("a1"));
+        assert_eq!(alert.rule.id.as_deref(), Some("m1"));
+        assert_eq!(alert.trigger.name.as_deref(), Some("over 9"));
+        assert_eq!(alert.began, "2026-11-07T08:00:00.123Z".parse().ok());
+        assert_eq!((alert.hits, alert.error, alert.tags.len()), (Some(3), None, 0));
+    }
+
+    #[test]
+    fn wrong_types_leave_a_record_of_what_can_be_read() {
+        let alert = decoded(&json!({"alert": {
+            "monitor": "Beacons", "trigger": ["x"], "period": "now", "results": {"hits": 3},
+            "body": [1], "alert": 12, "error": {"a": 1}
+        }}));
+        assert_eq!(alert.rule.name.as_deref(), Some("Beacons"));
+        assert_eq!(alert.id.as_deref(), Some("12"));
+        assert_eq!(alert.body, Body::Text("[1]".to_owned()));
+        assert_eq!((alert.severity, alert.tags), (40, vec!["repaired"]));
+    }
+
+    #[test]
+    fn a_body_is_text_json_or_nothing() {
+        for (value, want) in [
+            (json!(""), Body::Empty),
+            (json!("null"), Body::Empty),
+            (json!(null), Body::Empty),
+            (json!({}), Body::Empty),
+            (json!("plain"), Body::Text("plain".to_owned())),
+            (json!("{not json"), Body::Text("{not json".to_owned())),
+            (json!("[1,2]"), Body::Text("[1,2]".to_owned())),
+        ] {
+            assert_eq!(body(Some(&value)), want, "{value}");
+        }
+        let Body::Json { fields, text } = body(Some(&json!("{\"a\":{\"b\":1,},}"))) else {
+            panic!("trailing commas are mended, as upstream does");
+        };
+        assert_eq!((fields["a"]["b"].as_i64(), text.as_str()), (Some(1), "{\"a\":{\"b\":1,},}"));
+    }
+
+    #[test]
+    fn hits_are_counted_where_there_are_any() {
+        for (results, want) in [
+            (json!([{"hits": {"total": {"value": 43}}}]), Some(43)),
+            (json!([{"hits": {"total": 7}}]), Some(7)),
+            (json!([{"hits": {"total": {"value": 0}}}]), Some(0)),
+            (json!([{"query": ["a|b"]}]), None),
+            (json!([{"hits": {"total": {"value": 36_893_488_147_419_103_232.0}}}]), None),
+            (json!([]), None),
+            (json!("[]"), None),
+        ] {
+            assert_eq!(hits(Some(&results)), want, "{results}");
+        }
+    }
+}

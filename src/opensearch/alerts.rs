@@ -1,0 +1,104 @@
+//! What the Alerting API tells of monitors and their alerts:
+//! `GET _plugins/_alerting/monitors/{id}`, `POST …/monitors/_search`, `GET …/monitors/alerts`.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Client, Error, segment};
+use opensearch::http::Method;
+
+/// How many of a monitor's alerts are read, newest first.
+const NEWEST: usize = 100;
+
+/// A monitor, as far as an alert needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// Its id.
+    pub id: String,
+    /// Whether one trigger has at most one alert at a time.
+    pub is_query_level: bool,
+}
+
+/// One alert of a monitor, active or past.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertState {
+    /// Its id, the same over re-fires.
+    pub id: String,
+    /// The trigger's id.
+    pub trigger_id: String,
+    /// The trigger's name.
+    pub trigger_name: String,
+    /// When it began.
+    pub start_time: Timestamp,
+    /// When it was completed.
+    pub end_time: Option<Timestamp>,
+}
+
+/// The monitor with this id; `None` where there is none, or no Alerting plugin.
+///
+/// # Errors
+/// [`Error`], but for a 404.
+pub async fn monitor(client: &Client, id: &str) -> Result<Option<Monitor>, Error> {
+    let path = format!("_plugins/_alerting/monitors/{}", segment(id));
+    let answer = absent_is_none(client.call(Method::Get, &path, None).await)?;
+    Ok(answer.map(|answer| of(id, &answer["monitor"])))
+}
+
+/// The only monitor with exactly this name; `None` where there is none, or several.
+///
+/// # Errors
+/// [`Error`], but for a 404.
+pub async fn monitor_named(client: &Client, name: &str) -> Result<Option<Monitor>, Error> {
+    let query = json!({"size": 2, "query": {"term": {"monitor.name.keyword": name}}});
+    let path = "_plugins/_alerting/monitors/_search";
+    let Some(answer) = absent_is_none(client.call(Method::Post, path, Some(&query)).await)? else {
+        return Ok(None);
+    };
+    let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let [hit] = hits else { return Ok(None) };
+    let source = &hit["_source"];
+    let monitor = source.get("monitor").unwrap_or(source);
+    Ok(hit["_id"].as_str().map(|id| of(id, monitor)))
+}
+
+/// The newest alerts of a monitor, active and past.
+///
+/// # Errors
+/// [`Error`], but for a 404.
+pub async fn of_monitor(client: &Client, monitor: &str) -> Result<Vec<AlertState>, Error> {
+    let path = format!(
+        "_plugins/_alerting/monitors/alerts?monitorId={}&size={NEWEST}&sortString=start_time&sortOrder=desc",
+        segment(monitor)
+    );
+    let Some(answer) = absent_is_none(client.call(Method::Get, &path, None).await)? else {
+        return Ok(Vec::new());
+    };
+    let alerts = answer["alerts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(alerts.iter().filter_map(state).collect())
+}
+
+fn of(id: &str, monitor: &Value) -> Monitor {
+    let kind = monitor["monitor_type"].as_str().unwrap_or("query_level_monitor");
+    Monitor { id: id.to_owned(), is_query_level: kind == "query_level_monitor" }
+}
+
+fn state(alert: &Value) -> Option<AlertState> {
+    let text = |key: &str| alert[key].as_str().map(str::to_owned);
+    let time = |key: &str| alert[key].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Some(AlertState {
+        id: text("id")?,
+        trigger_id: text("trigger_id")?,
+        trigger_name: text("trigger_name").unwrap_or_default(),
+        start_time: time("start_time")?,
+        end_time: time("end_time"),
+    })
+}
+
+fn absent_is_none(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        // A store without the plugin answers 400 "no handler found" for its routes.
+        Err(error) if error.is_not_found() || error.status() == Some(400) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

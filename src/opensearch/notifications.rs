@@ -1,0 +1,159 @@
+//! The channels of the Notifications plugin.
+//!
+//! A channel is read by its id: lists lag by up to a second behind a write on 2.19.
+
+use std::{collections::BTreeMap, fmt};
+
+use opensearch::http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Client, Error, segment};
+
+const CONFIGS: &str = "/_plugins/_notifications/configs";
+
+/// What a channel is set to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The name that people see.
+    pub name: String,
+    /// Free text.
+    #[serde(default)]
+    pub description: String,
+    /// `webhook`, `email`, `slack` and so on.
+    pub config_type: String,
+    /// Whether it sends at all.
+    #[serde(default = "yes")]
+    pub is_enabled: bool,
+    /// Where a webhook goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+    /// The settings of the other types, as they came.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The settings of a webhook.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// The address that is posted to.
+    pub url: String,
+    /// Headers that are sent along; secrets stand here in clear.
+    #[serde(default)]
+    pub header_params: BTreeMap<String, String>,
+    /// The HTTP method.
+    #[serde(default = "post")]
+    pub method: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+impl Webhook {
+    /// The value of a header, whatever the case of its name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.header_params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Sets a header, in place of any that differs only by the case of its name.
+    pub fn set_header(&mut self, name: &str, value: &str) {
+        self.header_params.retain(|key, _| !key.eq_ignore_ascii_case(name));
+        self.header_params.insert(name.to_owned(), value.to_owned());
+    }
+}
+
+impl fmt::Debug for Webhook {
+    /// Header values and the URL may hold secrets: only the headers' names are shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<_> = self.header_params.keys().collect();
+        f.debug_struct("Webhook").field("headers", &headers).finish_non_exhaustive()
+    }
+}
+
+/// Whether an error says that the store has no such API: the plugin is not installed.
+#[must_use]
+pub fn is_unavailable(fault: &Error) -> bool {
+    matches!(fault.status(), Some(400 | 405 | 501))
+}
+
+/// Reads a channel; `None` where there is none of that id.
+///
+/// # Errors
+/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+pub async fn channel(client: &Client, id: &str) -> Result<Option<Config>, Error> {
+    let path = format!("{CONFIGS}/{}", segment(id));
+    let mut answer = match client.call(Method::Get, &path, None).await {
+        Err(fault) if fault.is_not_found() => return Ok(None),
+        answer => answer?,
+    };
+    match answer.pointer_mut("/config_list/0/config") {
+        None => Ok(None),
+        Some(config) => serde_json::from_value(config.take())
+            .map(Some)
+            .map_err(|fault| Error::Malformed(format!("channel {id}: {fault}"))),
+    }
+}
+
+/// Creates a channel under an id of our choice; an id that exists is a conflict (409), so exactly
+/// one of several creators wins.
+///
+/// # Errors
+/// [`Error`].
+pub async fn create(client: &Client, id: &str, config: &Config) -> Result<(), Error> {
+    let body = json!({ "config_id": id, "config": config });
+    client.call(Method::Post, CONFIGS, Some(&body)).await.map(drop)
+}
+
+/// Replaces a channel; there is no version check.
+///
+/// # Errors
+/// [`Error`].
+pub async fn update(client: &Client, id: &str, config: &Config) -> Result<(), Error> {
+    let path = format!("{CONFIGS}/{}", segment(id));
+    client.call(Method::Put, &path, Some(&json!({ "config": config }))).await.map(drop)
+}
+
+/// Deletes a channel; one that is gone already is success.
+///
+/// # Errors
+/// [`Error`].
+pub async fn delete(client: &Client, id: &str) -> Result<(), Error> {
+    let path = format!("{CONFIGS}/{}", segment(id));
+    match client.call(Method::Delete, &path, None).await {
+        Ok(_) => Ok(()),
+        Err(fault) if fault.is_not_found() => Ok(()),
+        // Of two who delete at once the later is told "delete failed" (408).
+        Err(fault) if fault.status() == Some(408) && channel(client, id).await?.is_none() => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_goes_through_unharmed_and_shows_no_secret() -> Result<(), serde_json::Error> {
+        let shown = json!({"name": "n", "description": "", "config_type": "webhook",
+            "is_enabled": false, "webhook": {"url": "http://api:5000/?key=hidden",
+            "header_params": {"x-alertloop-token": "hidden"}, "method": "PUT"}});
+        let mut config: Config = serde_json::from_value(shown.clone())?;
+        assert_eq!(serde_json::to_value(&config)?, shown);
+        assert!(!format!("{config:?}").contains("hidden"));
+        let webhook = config.webhook.as_mut().unwrap();
+        webhook.set_header("X-Alertloop-Token", "new");
+        assert_eq!(webhook.header("x-ALERTLOOP-token"), Some("new"));
+        assert_eq!(webhook.header_params.len(), 1);
+        let slack = json!({"name": "n", "description": "", "config_type": "slack",
+            "is_enabled": true, "slack": {"url": "https://hooks.slack.com/x"}});
+        assert_eq!(serde_json::to_value(serde_json::from_value::<Config>(slack.clone())?)?, slack);
+        Ok(())
+    }
+}

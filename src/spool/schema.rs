@@ -1,0 +1,135 @@
+//! The file's format, and how an older one becomes the present one.
+//!
+//! `user_version` is the format's number. Format 1:
+//! - `entry`: what was received and is not stored yet, in the order of `id`;
+//! - `dead_letter`: what is refused for good, with the reason.
+//!
+//! Times are epoch milliseconds; `source` is empty where the body has to tell.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// The present format.
+pub const VERSION: i64 = 1;
+
+/// What brings format `n` to `n + 1`, at index `n`.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE entry (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        source TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        content_type TEXT NOT NULL,
+        encoding TEXT NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE TABLE dead_letter (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        source TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        content_type TEXT NOT NULL,
+        encoding TEXT NOT NULL,
+        body BLOB NOT NULL,
+        reason TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        died INTEGER NOT NULL
+    );
+"];
+
+/// Opens the writing connection, and migrates the file.
+pub fn open(file: &Path) -> Result<Connection, OpenError> {
+    let unusable = |cause| OpenError::Unusable { file: file.to_owned(), cause };
+    let mut connection = Connection::open(file).map_err(unusable)?;
+    let found = prepare(&mut connection).map_err(unusable)?;
+    if found > VERSION {
+        return Err(OpenError::Newer { file: file.to_owned(), found });
+    }
+    migrate(&mut connection, found).map_err(unusable)?;
+    Ok(connection)
+}
+
+/// Opens a connection that only reads.
+pub fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.pragma_update(None, "cache_size", -2_000)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
+    // An empty file takes this; space can then be given back without rewriting the file.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Ok(found);
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // In WAL mode FULL syncs the log at each commit: the promise behind every acknowledgement.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.pragma_update(None, "cache_size", -4_000)?;
+    Ok(found)
+}
+
+fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    let from = usize::try_from(found).unwrap_or_default();
+    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(from) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_has_a_way_to_the_present_one() {
+        assert_eq!(i64::try_from(MIGRATIONS.len()), Ok(VERSION));
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("spool.db");
+        let connection = Connection::open(&file).unwrap();
+        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(connection);
+        let before = std::fs::read(&file).unwrap();
+        let error = open(&file).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { .. }), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("spool.db");
+        std::fs::write(&file, "this is no database, but somebody's letter ".repeat(99)).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        let error = open(&file).map(|_| ()).unwrap_err();
+        assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn the_promise_is_in_the_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = open(&dir.path().join("spool.db")).unwrap();
+        let pragma = |name: &str| -> String {
+            let value = connection
+                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+            format!("{:?}", value.unwrap())
+        };
+        assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+        assert_eq!(pragma("synchronous"), "Integer(2)");
+        assert_eq!(pragma("auto_vacuum"), "Integer(2)");
+    }
+}

@@ -1,0 +1,242 @@
+//! The spool against a slow, obvious model, over crashes and reopenings.
+
+use std::{collections::BTreeMap, path::Path};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::intake::Encoding;
+
+const LIMIT: u64 = 1 << 30;
+
+fn envelope(body: &[u8]) -> Envelope {
+    Envelope {
+        source: None,
+        received: Timestamp::from_millisecond(1_800_000_000_123).unwrap(),
+        content_type: "application/json".to_owned(),
+        encoding: Encoding::Gzip,
+        body: body.to_vec(),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+fn stored(id: EntryId) -> Settlement {
+    Settlement { id, refused: None }
+}
+
+async fn append(spool: &Spool, body: &[u8]) -> EntryId {
+    spool.append(envelope(body), None).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_appended_is_there_after_a_reopening_as_it_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let first = append(&spool, b"one\0\xff").await;
+    append(&spool, b"").await;
+    spool.settle(vec![stored(first)]).await.unwrap();
+    spool.close().await;
+    drop(spool);
+
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let entries = spool.next_batch(0, 10, 1 << 20).unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].envelope, envelope(b""));
+    assert!(append(&spool, b"x").await > entries[0].id, "no number is used twice");
+    assert_eq!(spool.stats().unwrap().waiting, 2);
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let second = Spool::open(dir.path(), LIMIT).map(|_| ()).unwrap_err();
+    assert!(matches!(second, OpenError::Locked { .. }), "{second}");
+    spool.close().await;
+    drop(spool);
+    Spool::open(dir.path(), LIMIT).unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_keeps_its_bounds_and_begins_where_the_last_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    for size in [10, 10, 10, 1_000, 10] {
+        append(&spool, &vec![b'x'; size]).await;
+    }
+    let sizes = |after, count, bytes| -> Vec<usize> {
+        let entries = spool.next_batch(after, count, bytes).unwrap();
+        entries.iter().map(|entry| entry.envelope.body.len()).collect()
+    };
+    assert_eq!(sizes(0, 2, 1_000), [10, 10]);
+    assert_eq!(sizes(2, 9, 100), [10, 1_000], "one past the bound, so that it always goes on");
+    assert_eq!(sizes(4, 9, 100), [10]);
+    assert!(sizes(5, 9, 100).is_empty());
+    let ids: Vec<_> = spool.entries(&[5, 9, 1]).unwrap().iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [1, 5]);
+}
+
+#[tokio::test]
+async fn what_is_refused_becomes_a_dead_letter_and_nothing_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let (bad, good) = (append(&spool, b"bad").await, append(&spool, b"good").await);
+    let refused = Settlement { id: bad, refused: Some("no alert".to_owned()) };
+    spool.settle(vec![refused.clone(), stored(good)]).await.unwrap();
+    spool.settle(vec![refused]).await.unwrap();
+    spool.set_aside(envelope(b"head"), "too large".to_owned()).await.unwrap();
+    let letters = spool.dead_letters(0, 10).unwrap();
+    let told: Vec<_> = letters.iter().map(|l| (l.reason.as_str(), l.bytes, l.attempts)).collect();
+    assert_eq!(told, [("no alert", 3, 1), ("too large", 4, 0)]);
+    assert_eq!(spool.dead_letter(letters[0].id).unwrap().unwrap().1, b"bad");
+    assert_eq!(spool.dead_letter(99).unwrap(), None);
+    assert_eq!(spool.dead_letters(letters[0].id, 10).unwrap().len(), 1);
+    let stats = spool.stats().unwrap();
+    assert_eq!((stats.waiting, stats.dead_letters, stats.oldest), (0, 2, None));
+    assert_eq!(stats.oldest_dead_letter, Some(envelope(b"").received));
+}
+
+#[tokio::test]
+async fn a_full_spool_refuses_more_but_still_empties() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), 1 << 20).unwrap();
+    let mut ids = Vec::new();
+    let refusal = loop {
+        match spool.append(envelope(&[b'x'; 100_000]), None).await {
+            Ok(id) => ids.push(id),
+            Err(refusal) => break refusal,
+        }
+        assert!(ids.len() < 12, "it has a limit");
+    };
+    assert!(matches!(refusal, AppendError::Full { .. }), "{refusal}");
+    assert!(!spool.is_failing(), "a full spool is no broken disk");
+    assert_eq!(spool.stats().unwrap().waiting, ids.len() as u64);
+    spool.settle(ids.into_iter().map(stored).collect()).await.unwrap();
+    append(&spool, b"room again").await;
+}
+
+#[tokio::test]
+async fn who_watches_an_entry_learns_its_fate() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let (watch, fate) = oneshot::channel();
+    let id = spool.append(envelope(b"x"), Some(watch)).await.unwrap();
+    spool.tell(id, Fate::SetAside("why".to_owned()));
+    assert_eq!(fate.await, Ok(Fate::SetAside("why".to_owned())));
+    let (watch, fate) = oneshot::channel();
+    let id = spool.append(envelope(b"x"), Some(watch)).await.unwrap();
+    spool.unwatch(id);
+    spool.tell(id, Fate::SetAside("why".to_owned()));
+    assert!(fate.await.is_err());
+    assert!(spool.watchers().is_empty());
+}
+
+#[tokio::test]
+async fn appends_from_many_tasks_are_each_kept_once_and_wake_the_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Arc::new(Spool::open(dir.path(), LIMIT).unwrap());
+    let tasks: Vec<_> = (0..200_u32)
+        .map(|n| {
+            let spool = Arc::clone(&spool);
+            #[expect(clippy::disallowed_methods, reason = "a test has no task tracker")]
+            tokio::spawn(async move { append(&spool, &n.to_be_bytes()).await })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for task in tasks {
+        ids.push(task.await.unwrap());
+    }
+    spool.appended().await;
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
+    let mut bodies: Vec<_> = spool
+        .next_batch(0, 1_000, 1 << 20)
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.envelope.body)
+        .collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, (0..200_u32).map(|n| n.to_be_bytes().to_vec()).collect::<Vec<_>>());
+}
+
+/// What may happen to a spool.
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<u8>),
+    /// Settles one of those that are there, stored or refused.
+    Settle(prop::sample::Index, bool),
+    /// The process ends, in order or by a crash that leaves the file as it is at that moment.
+    Reopen {
+        crash: bool,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::collection::vec(any::<u8>(), 0..200).prop_map(Step::Append),
+        3 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, refused)| Step::Settle(i, refused)),
+        1 => any::<bool>().prop_map(|crash| Step::Reopen { crash }),
+    ]
+}
+
+/// Copies the files as a crash would leave them.
+fn copy(from: &Path, to: &Path) {
+    for name in ["spool.db", "spool.db-wal"] {
+        std::fs::copy(from.join(name), to.join(name)).ok();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn the_spool_holds_what_the_model_holds(steps in prop::collection::vec(step(), 1..40)) {
+        runtime().block_on(async {
+            let mut dir = tempfile::tempdir().unwrap();
+            let mut spool = Spool::open(dir.path(), LIMIT).unwrap();
+            let mut waiting: BTreeMap<EntryId, Vec<u8>> = BTreeMap::new();
+            let mut dead: Vec<Vec<u8>> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Append(body) => {
+                        let id = append(&spool, &body).await;
+                        assert!(waiting.last_key_value().is_none_or(|(last, _)| id > *last));
+                        waiting.insert(id, body);
+                    }
+                    Step::Settle(index, refused) if !waiting.is_empty() => {
+                        let id = *index.get(&waiting.keys().copied().collect::<Vec<_>>());
+                        let refused = refused.then(|| "why".to_owned());
+                        let body = waiting.remove(&id).unwrap();
+                        dead.extend(refused.as_ref().map(|_| body));
+                        spool.settle(vec![Settlement { id, refused }]).await.unwrap();
+                    }
+                    Step::Settle(..) => {}
+                    Step::Reopen { crash } => {
+                        let next = tempfile::tempdir().unwrap();
+                        if crash {
+                            copy(dir.path(), next.path());
+                        }
+                        spool.close().await;
+                        drop(spool);
+                        if crash {
+                            dir = next;
+                        }
+                        spool = Spool::open(dir.path(), LIMIT).unwrap();
+                    }
+                }
+                let have = spool.next_batch(0, usize::MAX, usize::MAX).unwrap();
+                let have: BTreeMap<_, _> = have.into_iter().map(|e| (e.id, e.envelope.body)).collect();
+                assert_eq!(have, waiting);
+                let letters = spool.dead_letters(0, 1_000).unwrap();
+                let letters: Vec<_> = letters.iter().map(|l| spool.dead_letter(l.id).unwrap().unwrap().1).collect();
+                assert_eq!(letters, dead);
+                let stats = spool.stats().unwrap();
+                assert_eq!((stats.waiting, stats.dead_letters), (waiting.len() as u64, dead.len() as u64));
+            }
+        });
+    }
+}

@@ -1,0 +1,132 @@
+//! What an answer of the store means for an alert: stored, busy (an operator or time can cure it,
+//! so it waits), or refused (no retry will help). Pure.
+
+use crate::opensearch::{Error, bulk::Item};
+
+/// What became of one operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the index.
+    Stored,
+    /// A document with this id is there already.
+    Exists,
+    /// Not now; the reason.
+    Busy(String),
+    /// Never; the reason.
+    Refused(String),
+}
+
+/// 400s that are about the state of an index or of the cluster, not about the document.
+const CURABLE: [&str; 4] = [
+    "index_closed_exception",
+    "validation_exception", // the cluster has its maximum of shards open
+    "index_create_block_exception",
+    "process_cluster_event_timeout_exception",
+];
+
+impl Outcome {
+    /// Sorts one item of a bulk answer.
+    #[must_use]
+    pub fn of(item: &Item) -> Self {
+        let cause = item.error.as_ref();
+        let reason = || {
+            let text = cause.map_or_else(String::new, |cause| cause.text());
+            format!("{} {text}", item.status)
+        };
+        let kind = cause.and_then(|cause| cause.kind.as_deref()).unwrap_or_default();
+        match item.status {
+            200..=299 => Self::Stored,
+            409 => Self::Exists,
+            401 | 403 | 404 | 408 | 429 | 500.. => Self::Busy(reason()),
+            400 if CURABLE.contains(&kind) => Self::Busy(reason()),
+            _ => Self::Refused(reason()),
+        }
+    }
+}
+
+/// What the failure of a whole request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestFault {
+    /// The same request may succeed later.
+    Busy(String),
+    /// The store will not take so much at once, or something in it: halves may pass.
+    Split(String),
+}
+
+impl RequestFault {
+    /// Sorts the failure of a bulk request.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        match error.status() {
+            Some(401 | 403) => Self::Busy(format!(
+                "{error}; check the login in OPENSEARCH_CREDS_CONFIG_FILE and its permissions"
+            )),
+            Some(400 | 406 | 413 | 415 | 422) => Self::Split(error.to_string()),
+            _ => Self::Busy(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn outcome(status: u16, kind: &str) -> &'static str {
+        let item = json!({"status": status, "_index": "i", "_id": "a",
+                          "error": {"type": kind, "reason": "…"}});
+        match Outcome::of(&serde_json::from_value(item).unwrap()) {
+            Outcome::Stored => "stored",
+            Outcome::Exists => "exists",
+            Outcome::Busy(_) => "busy",
+            Outcome::Refused(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn what_can_be_cured_waits_and_the_rest_is_refused() {
+        for (status, kind, want) in [
+            (200, "", "stored"),
+            (201, "", "stored"),
+            (409, "version_conflict_engine_exception", "exists"),
+            (429, "rejected_execution_exception", "busy"),
+            (429, "circuit_breaking_exception", "busy"),
+            (503, "unavailable_shards_exception", "busy"),
+            (503, "cluster_block_exception", "busy"),
+            (403, "cluster_block_exception", "busy"),
+            (403, "security_exception", "busy"),
+            (401, "", "busy"),
+            (404, "index_not_found_exception", "busy"),
+            (404, "document_missing_exception", "busy"),
+            (500, "", "busy"),
+            (400, "index_closed_exception", "busy"),
+            (400, "validation_exception", "busy"),
+            (400, "mapper_parsing_exception", "refused"),
+            (400, "strict_dynamic_mapping_exception", "refused"),
+            (400, "illegal_argument_exception", "refused"),
+            (413, "", "refused"),
+        ] {
+            assert_eq!(outcome(status, kind), want, "{status} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_too_large_is_split_and_an_outage_waited_for() {
+        let status = |status| Error::Status { status, reason: String::new() };
+        for (error, split) in [
+            (status(413), true),
+            (status(400), true),
+            (status(401), false),
+            (status(403), false),
+            (status(429), false),
+            (status(502), false),
+            (status(503), false),
+            (Error::Unreachable("refused".to_owned()), false),
+            (Error::Malformed("half an answer".to_owned()), false),
+        ] {
+            let fault = RequestFault::of(&error);
+            assert_eq!(matches!(fault, RequestFault::Split(_)), split, "{error}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Records → `_bulk` → outcomes. Each record is written by the cheapest operation that is safe to
+//! repeat: `create` first, and only if the document is there already, the merge script.
+
+use std::{ops::Range, time::Duration};
+
+use bytes::Bytes;
+use metrics::{counter, histogram};
+use serde_json::Value;
+
+use super::outcome::{Outcome, RequestFault};
+use crate::{
+    lifecycle::MERGE_SCRIPT,
+    opensearch::{Client, bulk, bulk::Action, bulk::Item},
+    record::{Record, Write},
+    telemetry,
+};
+
+/// A bulk request grows to at most about this many bytes.
+const REQUEST_BYTES: usize = 8 << 20;
+
+/// A record ready to be sent.
+pub struct Operation {
+    /// `_index`.
+    pub index: String,
+    /// `_id`.
+    pub id: String,
+    /// How it is written.
+    pub write: Write,
+    document: String,
+}
+
+impl From<Record> for Operation {
+    fn from(record: Record) -> Self {
+        let document = Value::Object(record.document).to_string();
+        Self { index: record.index, id: record.id, write: record.write, document }
+    }
+}
+
+/// What became of an operation, with the store's answer where it is stored.
+pub type Answer = (Outcome, Option<Value>);
+
+/// Sends all operations; `answers[n]` is that of `operations[n]`.
+///
+/// # Errors
+/// The reason, when the store takes no request at all now; then some may be stored already, which
+/// does no harm: they are safe to repeat.
+pub async fn send(client: &Client, operations: &[Operation]) -> Result<Vec<Answer>, String> {
+    let mut answers: Vec<Option<Answer>> = operations.iter().map(|_| None).collect();
+    let first: Vec<usize> = (0..operations.len()).collect();
+    let action = |operation: &Operation| match operation.write {
+        Write::Create | Write::Merge => Action::Create,
+        Write::Overwrite => Action::Index,
+    };
+    round(client, operations, &first, action, &mut answers).await?;
+    let exists = |answer: &Option<Answer>| matches!(answer, Some((Outcome::Exists, _)));
+    let again: Vec<usize> = first
+        .into_iter()
+        .filter(|&n| operations[n].write == Write::Merge && exists(&answers[n]))
+        .collect();
+    round(client, operations, &again, |_| Action::Script(MERGE_SCRIPT), &mut answers).await?;
+    for n in again {
+        if let Some((outcome @ Outcome::Exists, _)) = &mut answers[n] {
+            *outcome = Outcome::Busy("409 another writer was faster, again and again".to_owned());
+        }
+    }
+    let missing = || (Outcome::Busy("the store gave no answer for it".to_owned()), None);
+    Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
+}
+
+/// Sends the operations numbered `chosen`, in requests of bounded size.
+async fn round(
+    client: &Client,
+    operations: &[Operation],
+    chosen: &[usize],
+    action: impl Fn(&Operation) -> Action<'static>,
+    answers: &mut [Option<Answer>],
+) -> Result<(), String> {
+    let mut todo = requests(operations, chosen);
+    todo.reverse();
+    while let Some(range) = todo.pop() {
+        let part = &chosen[range.clone()];
+        let mut body = Vec::with_capacity(part.len() * 1_024);
+        for &n in part {
+            let operation = &operations[n];
+            bulk::push(
+                &mut body,
+                action(operation),
+                &operation.index,
+                &operation.id,
+                &operation.document,
+            );
+        }
+        let started = tokio::time::Instant::now();
+        let result = client.bulk(Bytes::from(body), part.len()).await;
+        observe(started.elapsed());
+        match result.as_ref().map_err(RequestFault::of) {
+            Ok(items) => {
+                for (&n, item) in part.iter().zip(items) {
+                    answers[n] = Some(answer(item));
+                }
+            }
+            Err(RequestFault::Busy(reason)) => return Err(reason),
+            Err(RequestFault::Split(reason)) if part.len() == 1 => {
+                answers[part[0]] = Some((Outcome::Refused(reason), None));
+            }
+            Err(RequestFault::Split(_)) => {
+                let middle = range.start + part.len() / 2;
+                todo.push(middle..range.end);
+                todo.push(range.start..middle);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Cuts `chosen` into runs whose bodies keep the bound (one large document is a run of its own).
+fn requests(operations: &[Operation], chosen: &[usize]) -> Vec<Range<usize>> {
+    let (mut runs, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (position, &n) in chosen.iter().enumerate() {
+        let size = operations[n].document.len() + 256;
+        if bytes + size > REQUEST_BYTES && position > start {
+            runs.push(start..position);
+            (start, bytes) = (position, 0);
+        }
+        bytes += size;
+    }
+    if start < chosen.len() {
+        runs.push(start..chosen.len());
+    }
+    runs
+}
+
+fn answer(item: &Item) -> Answer {
+    let outcome = Outcome::of(item);
+    let stored = (outcome == Outcome::Stored).then(|| item.as_index_answer());
+    (outcome, stored)
+}
+
+fn observe(took: Duration) {
+    counter!(telemetry::BULK_REQUESTS).increment(1);
+    histogram!(telemetry::BULK_SECONDS).record(took);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(bytes: usize) -> Operation {
+        let document = "x".repeat(bytes);
+        Operation { index: "i".to_owned(), id: "a".to_owned(), write: Write::Create, document }
+    }
+
+    #[test]
+    fn requests_keep_their_bound_and_leave_nothing_out() {
+        let operations: Vec<_> =
+            [10, 5 << 20, 5 << 20, 20 << 20, 10].map(operation).into_iter().collect();
+        let runs = requests(&operations, &[0, 1, 2, 3, 4]);
+        assert_eq!(runs, [0..2, 2..3, 3..4, 4..5]);
+        assert!(requests(&operations, &[]).is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+//! The service, in this process or as one of its own.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use alertloop::config::Config;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use reqwest::{RequestBuilder, header::HeaderMap};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Store;
+
+pub const TOKEN: &str = "a-secret-for-tests-only";
+/// How long the service may take to start or stop.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Settings for a test: this store and pattern, a free port, no provisioning.
+pub fn settings(store: &Store, data_dir: &Path) -> HashMap<String, String> {
+    [
+        ("OPENSEARCH_URL", store.url()),
+        ("MALCOLM_NETWORK_INDEX_PATTERN", store.pattern()),
+        ("ALERTLOOP_LISTEN", "127.0.0.1:0"),
+        ("ALERTLOOP_DATA_DIR", data_dir.to_str().expect("UTF-8")),
+        ("ALERTLOOP_TOKEN", TOKEN),
+        ("ALERTLOOP_PROVISION", "false"),
+        ("ALERTLOOP_LOG_FORMAT", "json"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// The service, running in this process.
+pub struct App {
+    address: SocketAddr,
+    client: reqwest::Client,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+    _dir: TempDir,
+}
+
+impl App {
+    /// Starts it with the usual settings and some others.
+    pub async fn start(store: &Store, others: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut settings = settings(store, dir.path());
+        settings
+            .extend(others.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let config = Config::read(|name| settings.get(name).cloned(), |path| std::fs::read(path));
+        let config = config.unwrap_or_else(|faults| panic!("{faults}"));
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let app = alertloop::app::App::build(config, metrics).expect("an app");
+        let address = app.address().expect("an address");
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(app.run(stop.clone()));
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { address, client, stop, task, _dir: dir }
+    }
+
+    /// Starts it so that it provisions a channel through which the store reaches it.
+    pub async fn start_provisioning(store: &Store) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let address = port.expect("a free port").to_string();
+        let webhook = format!("http://{address}/mapi/alert");
+        let others = [
+            ("ALERTLOOP_LISTEN", address.as_str()),
+            ("ALERTLOOP_WEBHOOK_URL", webhook.as_str()),
+            ("ALERTLOOP_PROVISION", "true"),
+        ];
+        Self::start(store, &others).await
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.url(path))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.url(path))
+    }
+
+    /// Posts an alert with the secret, and waits for the index.
+    pub async fn alert(&self, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.post("/mapi/alert").header("x-alertloop-token", TOKEN);
+        Answer::of(request.header("prefer", "wait=20").body(body)).await
+    }
+
+    /// The dead letters.
+    pub async fn dead_letters(&self) -> Vec<Value> {
+        let answer = Answer::of(self.get("/mapi/dead-letters")).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.json);
+        answer.json["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Stops it in order, and checks that it ended well and in time.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("it ends in time");
+        ended.expect("no panic").expect("a good end");
+    }
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub json: Value,
+}
+
+impl Answer {
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.expect("a body");
+        Self { status, headers, json: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// The service as a process of its own, to be killed.
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// A command of the binary with exactly these settings.
+    pub fn command(settings: &HashMap<String, String>, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alertloop"));
+        command.args(arguments).env_clear().envs(settings).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `serve`, and waits until it listens.
+    pub fn serve(settings: &HashMap<String, String>) -> Self {
+        let mut command = Self::command(settings, &["serve"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
+        let mut log = BufReader::new(child.stderr.take().expect("stderr"));
+        let mut seen = String::new();
+        let address = loop {
+            let mut line = String::new();
+            let read = log.read_line(&mut line).expect("a log line");
+            assert!(read > 0, "it ended before it listened: {seen}");
+            seen.push_str(&line);
+            let json: Value = serde_json::from_str(&line).unwrap_or_default();
+            if json["message"] == "listening" {
+                break json["server.address"].as_str().expect("an address").parse().expect("one");
+            }
+        };
+        // The log must be read on, or the process would wait for room in the pipe.
+        std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
+        Self { child, address }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a kill");
+        self.child.wait().expect("an end");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    /// Waits for the end.
+    pub fn wait(mut self) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                return status;
+            }
+            assert!(begin.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

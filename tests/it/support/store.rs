@@ -1,0 +1,147 @@
+//! The shared OpenSearch node, seen by one test.
+
+use std::time::Duration;
+
+use alertloop::{
+    opensearch::{Client, Error, Settings},
+    secrets::WebhookToken,
+};
+use opensearch::http::Method;
+use serde_json::{Value, json};
+
+/// How long a test waits for what should come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The real store, with an index pattern that no other test uses.
+pub struct Store {
+    url: String,
+    pattern: String,
+}
+
+impl Store {
+    /// The store that this run was given.
+    pub fn of_this_run() -> Option<Self> {
+        let url = std::env::var("ALERTLOOP_TEST_OPENSEARCH").ok()?;
+        let random = WebhookToken::generate().expose()[..10].to_owned();
+        Some(Self { url, pattern: format!("it{random}-*") })
+    }
+
+    /// Whether it can have monitors and channels.
+    pub fn has_alerting(&self) -> bool {
+        std::env::var("ALERTLOOP_TEST_ALERTING").is_ok_and(|value| value == "1")
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The pattern, such as `it0123-*`.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// The index of a day, `yymmdd`.
+    pub fn index(&self, day: &str) -> String {
+        self.pattern.replace('*', day)
+    }
+
+    pub fn client(&self) -> Client {
+        let settings = Settings {
+            url: self.url.parse().expect("a URL"),
+            login: None,
+            verify: true,
+            ca: None,
+            identity: None,
+            timeout: Duration::from_secs(30),
+        };
+        Client::new(&settings).expect("a client")
+    }
+
+    /// Asks the store and gives its answer's JSON.
+    pub async fn json(&self, method: Method, path: &str, body: Value) -> Result<Value, Error> {
+        let body = (!body.is_null()).then_some(&body);
+        self.client().call(method, path, body).await
+    }
+
+    /// Removes the loopback channel, under both of its ids, and the loopback monitor.
+    pub async fn remove_loopback(&self) {
+        let name =
+            json!({"query": {"term": {"monitor.name.keyword": "Malcolm API Loopback Monitor"}}});
+        let search = "_plugins/_alerting/monitors/_search";
+        let found = self.json(Method::Post, search, name).await.unwrap_or_default();
+        let mut paths: Vec<_> = found["hits"]["hits"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|hit| hit["_id"].as_str())
+            .map(|id| format!("_plugins/_alerting/monitors/{id}"))
+            .collect();
+        for id in ["malcolm-api-loopback-webhook", "malcolm-api-loopback-webook"] {
+            paths.push(format!("_plugins/_notifications/configs/{id}"));
+        }
+        for path in paths {
+            match self.json(Method::Delete, &path, Value::Null).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => panic!("{path}: {error}"),
+            }
+        }
+    }
+
+    /// Every record under this test's pattern, as search hits.
+    pub async fn records(&self) -> Vec<Value> {
+        let pattern = &self.pattern;
+        let options = "ignore_unavailable=true&allow_no_indices=true";
+        let refresh = format!("{pattern}/_refresh?{options}");
+        self.json(Method::Post, &refresh, Value::Null).await.expect("a refresh");
+        let search = format!("{pattern}/_search?size=10000&version=true&{options}");
+        match self.json(Method::Post, &search, json!({"sort": ["_doc"]})).await {
+            Ok(answer) => answer["hits"]["hits"].as_array().cloned().unwrap_or_default(),
+            // An index that was made a moment ago has no shard to search yet.
+            Err(error) if error.status() == Some(503) => Vec::new(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Waits until there are `count` records, and gives them; panics with what there is.
+    pub async fn wait_for_records(&self, count: usize) -> Vec<Value> {
+        let mut seen = Vec::new();
+        let enough = async {
+            loop {
+                seen = self.records().await;
+                if seen.len() == count {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, enough).await.is_err() {
+            panic!("{} records instead of {count}: {seen:#?}", seen.len());
+        }
+        seen
+    }
+}
+
+impl Drop for Store {
+    /// Removes this test's indices, so that the node stays small.
+    fn drop(&mut self) {
+        let client = self.client();
+        let pattern = self.pattern.clone();
+        let removal = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| {
+                runtime.block_on(async {
+                    let list = format!("_cat/indices/{pattern}?h=index&format=json");
+                    let indices = client.call(Method::Get, &list, None).await.unwrap_or_default();
+                    for index in indices.as_array().into_iter().flatten() {
+                        let name = index["index"].as_str().unwrap_or_default();
+                        if !name.is_empty() {
+                            drop(client.call(Method::Delete, name, None).await);
+                        }
+                    }
+                })
+            })
+        });
+        drop(removal.join());
+    }
+}

