@@ -79,8 +79,7 @@ impl App {
         let access = Access::new(tokens, config.intake_open, config.admin.clone());
         let client = Client::new(&config.store)?;
         let settings = &config.index;
-        let alias = settings.rollover_alias.as_deref();
-        let index = IndexName::new(&settings.pattern, &settings.suffix, alias)
+        let index = IndexName::new(&settings.pattern, &settings.suffix)
             .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
         let naming = Naming { index, time_field: settings.time_field.clone() };
         let listener = listen(config.listen).with_context(|| {

@@ -113,8 +113,6 @@ pub struct IndexSettings {
     pub time_field: String,
     /// What stands for the `*`: text with `%{strftime}` and `{{field}}` in it.
     pub suffix: String,
-    /// Alias to write to instead of a dated index.
-    pub rollover_alias: Option<String>,
 }
 
 /// Which index template records need.

@@ -7,7 +7,7 @@
 //! | `GET /metrics` | the login or the intake secret; loopback | OpenMetrics text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
 //!
-//! `/mapi` is MALCOLM_API_PREFIX. A slash at the end changes nothing.
+//! `/mapi` is `MALCOLM_API_PREFIX`. A slash at the end changes nothing.
 
 use std::{sync::Arc, time::Duration};
 

@@ -66,8 +66,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let made = load_or_make(dir.path()).unwrap();
         assert!(load_or_make(dir.path()).unwrap().is(&made));
-        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let permissions = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o600);
         let other = WebhookToken::generate();
         keep(dir.path(), &other).unwrap();
         assert!(load_or_make(dir.path()).unwrap().is(&other));

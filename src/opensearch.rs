@@ -227,7 +227,11 @@ pub fn segment(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~*,".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            const HEX: &[u8; 16] = b"0123456789ABCDEF";
+            encoded.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                encoded.push(char::from(HEX[usize::from(digit)]));
+            }
         }
     }
     encoded

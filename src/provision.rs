@@ -1,9 +1,10 @@
 //! Brings the store to what the files under `provisioning/` say: the index template, the channel
 //! that sends to us, and the monitor that shows how.
 //!
-//! [`probe`] reads what is there, [`plan()`] decides (purely), [`apply()`] carries out and looks again
-//! until nothing is left. It can be repeated, run by several replicas at once and cut off at any
-//! point: what is left is one template, one channel, one monitor, and no user's edit undone.
+//! [`probe()`] reads what is there, [`plan()`] decides (purely), [`apply()`] carries out and looks again
+//! until nothing is left. It can be repeated, run by several replicas at once and cut off: what is
+//! left is one template, one channel, one monitor, and no user's edit undone. (A replica that dies
+//! right after creating a monitor in a race leaves a second, disabled one; the plan warns of it.)
 //!
 //! The template is a *legacy* one. A composable one of ours, even of priority 0, would make the
 //! store refuse any other composable template of the same pattern and priority, and Malcolm's own
@@ -38,7 +39,7 @@ static COMPILED_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/provisioning");
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often Malcolm's template is looked for while records wait for it.
-const TEMPLATE_WAIT: Duration = Duration::from_secs(5);
+const TEMPLATE_WAIT: Duration = Duration::from_secs(2);
 
 /// What provisioning has to know.
 #[derive(Clone, Debug)]
@@ -149,7 +150,14 @@ pub async fn apply(
 ) -> Result<Applied, Error> {
     let desired = desired(settings)?;
     let secret = secret(offered, configured);
-    let (done, after) = apply::apply(client, settings, &desired, &secret).await?;
+    let mut done = Vec::new();
+    if settings.is_opensearch {
+        // The template first, by itself: records need it also where Alerting refuses us.
+        let template_alone = Settings { is_opensearch: false, ..settings.clone() };
+        done = apply::apply(client, &template_alone, &desired, &secret).await?.0;
+    }
+    let (steps, after) = apply::apply(client, settings, &desired, &secret).await?;
+    done.extend(steps);
     let (token, template_ready) = (after.token.clone(), after.template_ready);
     Ok(Applied { done, after, token, template_ready })
 }

@@ -221,7 +221,7 @@ fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 
-/// The fields that `{{…}}` in MALCOLM_NETWORK_INDEX_SUFFIX may name: those that are known before
+/// The fields that `{{…}}` in `MALCOLM_NETWORK_INDEX_SUFFIX` may name: those that are known before
 /// the document is.
 fn naming_field(alert: &Alert, field: &str) -> Option<String> {
     match field {
@@ -240,7 +240,7 @@ mod tests {
     use crate::alert::{Named, Source};
 
     fn naming() -> Naming {
-        let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}", None).unwrap();
+        let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
         Naming { index, time_field: "firstPacket".to_owned() }
     }
 

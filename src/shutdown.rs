@@ -42,6 +42,10 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let cancel = stop.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the process, and has nothing to drain"
+    )]
     tokio::spawn(async move {
         let name = signals.next().await;
         info!("stopping on {name}; a second signal ends at once");

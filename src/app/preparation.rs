@@ -21,7 +21,7 @@ use crate::{
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often the fields that records may use are read again: templates change.
-const FIELDS_EVERY: Duration = Duration::from_secs(600);
+const FIELDS_EVERY: Duration = Duration::from_mins(10);
 
 /// Everything that the set-up touches.
 pub struct Preparation {

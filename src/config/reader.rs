@@ -159,7 +159,6 @@ where
             pattern: pattern?,
             time_field: self.text("MALCOLM_NETWORK_INDEX_TIME_FIELD"),
             suffix: self.text("MALCOLM_NETWORK_INDEX_SUFFIX"),
-            rollover_alias: self.optional("MALCOLM_NETWORK_INDEX_LIFECYCLE_ROLLOVER_ALIAS"),
         })
     }
 

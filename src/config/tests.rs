@@ -38,7 +38,6 @@ fn the_defaults_hold_when_nothing_is_given() {
             pattern: "arkime_sessions3-*".to_owned(),
             time_field: "firstPacket".to_owned(),
             suffix: "%{%y%m%d}".to_owned(),
-            rollover_alias: None,
         }
     );
     assert_eq!(config.malcolm_template, "malcolm_template");
@@ -102,7 +101,6 @@ fn given_settings_hold() {
     assert_eq!(config.store.identity.unwrap().0, format!("{CERT}\n{KEY}").into_bytes());
     assert_eq!(config.store.ca.unwrap(), CERT.as_bytes());
     assert!(config.store.verify && !config.store_kind.is_opensearch());
-    assert_eq!(config.index.rollover_alias.as_deref(), Some("sessions"));
     assert_eq!(config.api_prefix, "api/v1");
     assert_eq!(config.listen.to_string(), "[::1]:0");
     assert!(config.token.unwrap().admits(TOKEN.as_bytes()));

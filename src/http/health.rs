@@ -51,11 +51,11 @@ pub async fn ping() -> Json<Value> {
 
 /// 200 while alerts can be kept; the store may be away meanwhile, and `detail` says so.
 pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let stats = tokio::task::block_in_place(|| state.spool.stats());
+    let held = tokio::task::block_in_place(|| state.spool.stats());
     let stopping = state.readiness.stopping.load(Ordering::Relaxed);
     let failing = state.spool.is_failing();
-    let ready = !stopping && !failing && stats.is_ok();
-    let stats = stats.unwrap_or_default();
+    let ready = !stopping && !failing && held.is_ok();
+    let held = held.unwrap_or_default();
     let provisioning =
         state.readiness.provisioning.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let body = json!({
@@ -63,11 +63,11 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
         "stopping": stopping,
         "spool": {
             "writable": !failing,
-            "waiting": stats.waiting,
-            "oldest": stats.oldest.map(|at| at.to_string()),
-            "bytes": stats.bytes,
-            "dead_letters": stats.dead_letters,
-            "oldest_dead_letter": stats.oldest_dead_letter.map(|at| at.to_string()),
+            "waiting": held.waiting,
+            "oldest": held.oldest.map(|at| at.to_string()),
+            "bytes": held.bytes,
+            "dead_letters": held.dead_letters,
+            "oldest_dead_letter": held.oldest_dead_letter.map(|at| at.to_string()),
         },
         "store": { "takes_alerts": state.writer.is_ok(), "trouble": state.writer.trouble() },
         "provisioning": provisioning,
@@ -86,18 +86,18 @@ pub async fn metrics(
     if !state.access.may_watch(&headers, query.as_deref(), peer) {
         return Err(ApiError::Unauthorized);
     }
-    let stats = tokio::task::block_in_place(|| state.spool.stats())?;
+    let held = tokio::task::block_in_place(|| state.spool.stats())?;
     let age = |at: Option<jiff::Timestamp>| {
         at.map_or(0.0, |at| clock::now().duration_since(at).as_secs_f64().max(0.0))
     };
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     {
-        gauge!(telemetry::SPOOL_DEPTH).set(stats.waiting as f64);
-        gauge!(telemetry::SPOOL_BYTES).set(stats.bytes as f64);
-        gauge!(telemetry::DEAD_LETTERS_KEPT).set(stats.dead_letters as f64);
+        gauge!(telemetry::SPOOL_DEPTH).set(held.waiting as f64);
+        gauge!(telemetry::SPOOL_BYTES).set(held.bytes as f64);
+        gauge!(telemetry::DEAD_LETTERS_KEPT).set(held.dead_letters as f64);
     }
-    gauge!(telemetry::OLDEST_UNSTORED_AGE).set(age(stats.oldest));
-    gauge!(telemetry::OLDEST_DEAD_LETTER_AGE).set(age(stats.oldest_dead_letter));
+    gauge!(telemetry::OLDEST_UNSTORED_AGE).set(age(held.oldest));
+    gauge!(telemetry::OLDEST_DEAD_LETTER_AGE).set(age(held.oldest_dead_letter));
     gauge!(telemetry::STORE_UP).set(if state.writer.is_ok() { 1.0 } else { 0.0 });
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, state.metrics.render()).into_response())

@@ -27,7 +27,7 @@ use crate::{
 
 /// How long a sender may take for the next piece of a body, and for all of it.
 const NEXT_PIECE: Duration = Duration::from_secs(10);
-const WHOLE_BODY: Duration = Duration::from_secs(60);
+const WHOLE_BODY: Duration = Duration::from_mins(1);
 /// What is kept of a body that is too large.
 const HEAD: usize = 4 << 10;
 /// The longest wait that `Prefer: wait=N` can ask for.

@@ -20,6 +20,8 @@ use crate::alert::{Alert, Body, Named, Source};
 /// Numbers below this are epoch seconds, above it milliseconds (it is the year 5138, or 1973).
 const SECONDS_BELOW: f64 = 1e11;
 
+/// Milliseconds from here on are beyond the year 9999.
+const LATEST: f64 = 2.5e14;
 /// The severity of an alert that tells none that can be read.
 const UNKNOWN_SEVERITY: u8 = 40;
 
@@ -180,8 +182,8 @@ fn rfc_3339(text: &str) -> Option<Timestamp> {
 
 fn epoch(number: f64) -> Option<Timestamp> {
     let millis = if number.abs() < SECONDS_BELOW { number * 1_000.0 } else { number };
-    if !(millis.abs() < 2.5e14) {
-        return None; // beyond the year 9999, or not a number
+    if millis.is_nan() || millis.abs() >= LATEST {
+        return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "checked above")]
     Timestamp::from_millisecond(millis.floor() as i64).ok()

@@ -1,5 +1,7 @@
 //! How an object in the store differs from the one in the file. Pure.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// Lists the paths at which `live` is not what `desired` says, each with both values.
@@ -22,6 +24,12 @@ pub struct Difference {
     pub live: String,
     /// What the file says, as JSON.
     pub desired: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "~ {}: {} -> {}", self.path, self.live, self.desired)
+    }
 }
 
 /// The paths of some differences, for a sentence.

@@ -106,7 +106,7 @@ async fn a_full_spool_refuses_more_but_still_empties() {
     let spool = Spool::open(dir.path(), 1 << 20).unwrap();
     let mut ids = Vec::new();
     let refusal = loop {
-        match spool.append(envelope(&[b'x'; 100_000]), None).await {
+        match spool.append(envelope(&b"x".repeat(100_000)), None).await {
             Ok(id) => ids.push(id),
             Err(refusal) => break refusal,
         }

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How long the answer "no such monitor" is believed.
 const ABSENT_FOR: Duration = Duration::from_secs(10);
 /// How long a monitor's id and type are believed.
-const PRESENT_FOR: Duration = Duration::from_secs(60);
+const PRESENT_FOR: Duration = Duration::from_mins(1);
 /// How many alerts' begins are remembered.
 const REMEMBERED: usize = 10_000;
 
@@ -88,11 +88,10 @@ impl Firings {
                 alert.began = Some(state.start_time);
                 Readiness::Ready
             }
-            Ok(Known::Nothing) => Readiness::Ready,
             Ok(Known::NotYet) if alert.id.is_none() && waited < PATIENCE => {
                 Readiness::NotYet(Instant::now() + AGAIN)
             }
-            Ok(Known::NotYet) => Readiness::Ready,
+            Ok(Known::Nothing | Known::NotYet) => Readiness::Ready,
             Err(fault) => {
                 let curable = !matches!(fault.status(), Some(400..=499));
                 if !self.faulty {

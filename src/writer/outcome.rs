@@ -1,7 +1,10 @@
 //! What an answer of the store means for an alert: stored, busy (an operator or time can cure it,
 //! so it waits), or refused (no retry will help). Pure.
 
-use crate::opensearch::{Error, bulk::Item};
+use crate::opensearch::{
+    Error,
+    bulk::{Cause, Item},
+};
 
 /// What became of one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Outcome {
     pub fn of(item: &Item) -> Self {
         let cause = item.error.as_ref();
         let reason = || {
-            let text = cause.map_or_else(String::new, |cause| cause.text());
+            let text = cause.map_or_else(String::new, Cause::text);
             format!("{} {text}", item.status)
         };
         let kind = cause.and_then(|cause| cause.kind.as_deref()).unwrap_or_default();

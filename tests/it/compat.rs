@@ -73,7 +73,7 @@ fn compare_one(body: &Path, want: &Value, level: Compat) {
         encoding: Encoding::Identity,
         body: fs::read(body).expect("a body"),
     };
-    let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}", None).expect("a name");
+    let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").expect("a name");
     let naming = Naming { index, time_field: "firstPacket".to_owned() };
     let name = body.display();
     match (compat::record(&envelope, level, &naming), &want["document"]) {

@@ -14,8 +14,7 @@ use crate::{
 /// A monitor made from the shipped loopback example, whose trigger is always true.
 async fn monitor(store: &Store, name: &str, enabled: bool) -> Result<String, Error> {
     let file = include_str!("../../provisioning/monitors/malcolm_api_loopback_monitor.json");
-    let text = file.replace("MALCOLM_NETWORK_INDEX_PATTERN", store.pattern());
-    let mut monitor: Value = serde_json::from_str(&text).expect("JSON");
+    let mut monitor: Value = serde_json::from_str(file).expect("JSON");
     monitor["name"] = json!(name);
     monitor["enabled"] = json!(enabled);
     monitor["schedule"] = json!({"period": {"interval": 1, "unit": "MINUTES"}});
@@ -24,6 +23,7 @@ async fn monitor(store: &Store, name: &str, enabled: bool) -> Result<String, Err
     let trigger = &mut monitor["triggers"][0]["query_level_trigger"];
     trigger["condition"]["script"]["source"] = json!("true");
     trigger["actions"][0]["throttle_enabled"] = json!(false);
+    trigger["actions"][0]["destination_id"] = json!("malcolm-api-loopback-webhook");
     let made = store.json(Method::Post, "_plugins/_alerting/monitors", monitor).await?;
     Ok(made["_id"].as_str().expect("an id").to_owned())
 }

@@ -4,11 +4,18 @@
 //! `ALERTLOOP_TEST_OPENSEARCH`; each test writes to an index pattern of its own. A test that cannot
 //! run says `SKIPPED name: why`, and `scripts/test` counts it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly, start tasks and look at the clock"
+)]
+
 mod compat;
 mod intake;
 mod lifecycle;
 mod loopback;
 mod outage;
-
+mod provision;
 mod startup;
 mod support;

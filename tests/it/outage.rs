@@ -48,6 +48,7 @@ async fn a_killed_process_loses_and_doubles_nothing() {
     let store = store!();
     let dir = tempfile::tempdir().expect("a directory");
     let settings = settings(&store, dir.path());
+    store.make_template().await;
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let mut acknowledged = std::collections::BTreeSet::new();
     for round in 0..20 {
@@ -89,8 +90,8 @@ async fn a_killed_process_loses_and_doubles_nothing() {
         .collect();
     let distinct: std::collections::BTreeSet<_> = ids.iter().cloned().collect();
     assert_eq!(distinct.len(), ids.len(), "nothing is doubled");
-    let lost: Vec<_> = acknowledged.difference(&distinct).collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
+    let missing: Vec<_> = acknowledged.difference(&distinct).collect();
+    assert!(missing.is_empty(), "lost: {missing:?}");
     assert!(!acknowledged.is_empty(), "some were acknowledged");
     last.signal("TERM");
     assert_eq!(last.wait().code(), Some(0));

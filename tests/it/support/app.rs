@@ -51,6 +51,9 @@ pub struct App {
 impl App {
     /// Starts it with the usual settings and some others.
     pub async fn start(store: &Store, others: &[(&str, &str)]) -> Self {
+        if others.iter().all(|(name, _)| *name != "ALERTLOOP_TEMPLATE") {
+            store.make_template().await;
+        }
         let dir = tempfile::tempdir().expect("a directory");
         let mut settings = settings(store, dir.path());
         settings

@@ -25,7 +25,7 @@ macro_rules! store {
     };
     (alerting) => {{
         let store = $crate::store!();
-        if !store.has_alerting() {
+        if !$crate::support::Store::has_alerting() {
             return $crate::support::skip("this OpenSearch has no Alerting plugin");
         }
         store

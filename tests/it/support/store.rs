@@ -26,8 +26,21 @@ impl Store {
         Some(Self { url, pattern: format!("it{random}-*") })
     }
 
+    /// Gives this test's indices their types, by a template that no other test touches.
+    pub async fn make_template(&self) {
+        let text = include_str!("../../../provisioning/templates/alertloop_sessions.json");
+        let mut template: Value = serde_json::from_str(text).expect("JSON");
+        template["index_patterns"] = json!([self.pattern]);
+        let path = format!("_template/{}", self.template());
+        self.json(Method::Put, &path, template).await.expect("a template");
+    }
+
+    fn template(&self) -> String {
+        self.pattern.replace("-*", "")
+    }
+
     /// Whether it can have monitors and channels.
-    pub fn has_alerting(&self) -> bool {
+    pub fn has_alerting() -> bool {
         std::env::var("ALERTLOOP_TEST_ALERTING").is_ok_and(|value| value == "1")
     }
 
@@ -55,6 +68,18 @@ impl Store {
             timeout: Duration::from_secs(30),
         };
         Client::new(&settings).expect("a client")
+    }
+
+    /// Asks the store and gives whatever JSON it answers, also with an error.
+    pub async fn raw(&self, method: &str, path: &str, body: Value) -> Value {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let method = method.parse().expect("a method");
+        let mut request = client.request(method, format!("{}{path}", self.url));
+        if !body.is_null() {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let text = request.send().await.expect("an answer").text().await.expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
     /// Asks the store and gives its answer's JSON.
@@ -115,9 +140,8 @@ impl Store {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, enough).await.is_err() {
-            panic!("{} records instead of {count}: {seen:#?}", seen.len());
-        }
+        let came = tokio::time::timeout(PATIENCE, enough).await.is_ok();
+        assert!(came, "{} records instead of {count}: {seen:#?}", seen.len());
         seen
     }
 }
@@ -127,10 +151,12 @@ impl Drop for Store {
     fn drop(&mut self) {
         let client = self.client();
         let pattern = self.pattern.clone();
+        let template = format!("_template/{}", self.template());
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.map(|runtime| {
                 runtime.block_on(async {
+                    drop(client.call(Method::Delete, &template, None).await);
                     let list = format!("_cat/indices/{pattern}?h=index&format=json");
                     let indices = client.call(Method::Get, &list, None).await.unwrap_or_default();
                     for index in indices.as_array().into_iter().flatten() {
@@ -139,7 +165,7 @@ impl Drop for Store {
                             drop(client.call(Method::Delete, name, None).await);
                         }
                     }
-                })
+                });
             })
         });
         drop(removal.join());
