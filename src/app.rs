@@ -35,6 +35,8 @@ mod preparation;
 const HEADERS: Duration = Duration::from_secs(10);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
+/// Two bulk requests at once keep the store busy while one answer is on its way.
+const IN_FLIGHT: usize = 2;
 /// How often the metrics are tidied up.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// What the writer and the spool need at the end of a stop.
@@ -123,6 +125,8 @@ impl App {
             compat: self.config.compat,
             body_limit: self.config.body_limit,
             ask_alerting: asks && self.config.compat.is_none(),
+            // Upstream's documents are overwritten by later ones, ours are merged in any order.
+            requests_in_flight: if self.config.compat.is_some() { 1 } else { IN_FLIGHT },
         };
         let writer = Writer::new(
             Arc::clone(&self.spool),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Source};
 
+mod glance;
 mod opensearch;
 mod pruned;
 pub mod repair;
@@ -76,6 +77,19 @@ pub struct Undecodable(pub String);
 pub fn is_test_post(body: &[u8]) -> bool {
     let body = body.trim_ascii();
     body.is_empty() || body.starts_with(CHANNEL_TEST.as_bytes())
+}
+
+/// The only alert of an envelope, as far as naming its record needs it; `None` where there is not
+/// exactly one, or none can be read.
+#[must_use]
+pub fn decode_for_name(envelope: &Envelope, limit: usize) -> Option<Alert> {
+    if envelope.encoding == Encoding::Identity
+        && let Some(alert) = glance::glance(&envelope.body)
+    {
+        return Some(alert);
+    }
+    let mut alerts = decode(envelope, limit).ok()?;
+    if alerts.len() == 1 { alerts.pop()?.ok() } else { None }
 }
 
 /// Reads every alert that an envelope holds, in order; one that cannot be read takes no other

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
@@ -144,6 +144,8 @@ struct Shared {
     watchers: Mutex<HashMap<EntryId, oneshot::Sender<Fate>>>,
     /// Whether the last transaction failed.
     failing: AtomicBool,
+    /// The newest entry that is on disk, since the start.
+    last_id: AtomicI64,
     /// Entries and dead letters that the file holds.
     entries: AtomicU64,
     dead_letters: AtomicU64,
@@ -220,10 +222,11 @@ impl Spool {
     }
 
     /// Tells whoever watches an entry what became of it.
-    pub fn tell(&self, id: EntryId, fate: Fate) {
-        if let Some(watcher) = self.watchers().remove(&id) {
-            // Nobody listens any more: the answer went out before.
-            drop(watcher.send(fate));
+    pub fn tell(&self, id: EntryId, fate: impl FnOnce() -> Fate) {
+        let watcher = self.watchers().remove(&id);
+        if let Some(watcher) = watcher {
+            // An error says that nobody listens any more: the answer went out before.
+            drop(watcher.send(fate()));
         }
     }
 
@@ -283,6 +286,12 @@ impl Spool {
     /// Resolves at the next append; what was appended since the last call counts too.
     pub async fn appended(&self) {
         self.shared.appended.notified().await;
+    }
+
+    /// The newest entry that was appended since the spool was opened; 0 where there is none.
+    #[must_use]
+    pub fn last_id(&self) -> EntryId {
+        self.shared.last_id.load(Ordering::Relaxed)
     }
 
     /// Whether the last write failed.

@@ -1,12 +1,12 @@
 //! The worker between spool and store: takes entries, decodes, builds records, sends them in bulk,
-//! and settles each entry by what became of it. While one request is in flight the next batch
+//! and settles each entry by what became of it. While requests are in flight the next batch
 //! gathers, so an idle system is instant and a busy one batches itself.
 //!
 //! Nothing leaves the spool before its outcome is known. A stop, a crash or a second replica may
 //! send a record again: under the same id, so it changes nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use metrics::{counter, gauge};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -25,9 +26,9 @@ use crate::{
     clock,
     config::Compat,
     intake,
-    opensearch::Client,
+    opensearch::{Client, bulk::Item},
     record::{self, Naming, Receipt, compat, fields::FieldSet},
-    spool::{Entry, EntryId, Fate, Settlement, Spool},
+    spool::{AppendError, Entry, EntryId, Fate, Settlement, Spool},
     telemetry,
 };
 
@@ -46,6 +47,8 @@ use sink::Operation;
 /// A batch holds at most this many entries, and about this many bytes of bodies.
 const BATCH: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
+/// Beside a request in flight another one goes when this many entries have gathered.
+const ENOUGH: EntryId = 16;
 /// While more entries are parked than this, no new ones are read: it bounds memory.
 const MOST_PARKED: usize = 1_000_000;
 /// The wait after a failed request grows from the first to the longest.
@@ -62,6 +65,8 @@ pub struct Settings {
     pub body_limit: usize,
     /// Whether there is an Alerting API to ask.
     pub ask_alerting: bool,
+    /// How many requests may be in flight at once; one, where the order of writing matters.
+    pub requests_in_flight: usize,
 }
 
 /// Whether records may be written, and into which fields: `None` until the index template is there.
@@ -117,6 +122,16 @@ pub struct Writer {
     firings: Firings,
     parked: Parked,
     cursor: EntryId,
+    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    settling: FuturesUnordered<BoxFuture<'static, Result<(), AppendError>>>,
+    outage: Option<Outage>,
+}
+
+/// The store takes no request: what could not be sent, and when it is tried again.
+struct Outage {
+    unsent: VecDeque<Batch>,
+    backoff: Backoff,
+    due: Instant,
 }
 
 /// An entry on its way.
@@ -124,12 +139,29 @@ struct Work {
     id: EntryId,
     /// Why some of its alerts are refused.
     refused: Vec<String>,
-    /// The index that does not take it now.
+    /// The index that does not take it now, and why.
     busy: Option<(String, String)>,
     /// The store's answers.
-    stored: Vec<Value>,
+    stored: Vec<Item>,
+}
+
+/// Entries that go to the store together.
+#[derive(Default)]
+struct Batch {
+    works: Vec<Work>,
+    operations: Vec<Operation>,
+    /// Whose operation each is, by position in `works`.
+    places: Vec<usize>,
+}
+
+/// A batch that was sent, with the answers; or the reason why the store takes none.
+type Sent = (Batch, Result<Vec<sink::Answer>, String>);
+
+/// What an entry is after it was decoded.
+enum Prepared {
+    Operations(Work, Vec<Operation>),
     /// It waits for its alert's id.
-    waits: Option<Instant>,
+    Waits(Instant),
 }
 
 impl Writer {
@@ -143,6 +175,9 @@ impl Writer {
         health: Arc<Health>,
     ) -> Self {
         let firings = Firings::new(client.clone());
+        let (sending, settling) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let parked = Parked::default();
+        let (cursor, outage) = (0, None);
         Self {
             spool,
             client,
@@ -150,8 +185,11 @@ impl Writer {
             gate,
             health,
             firings,
-            parked: Parked::default(),
-            cursor: 0,
+            parked,
+            cursor,
+            sending,
+            settling,
+            outage,
         }
     }
 
@@ -168,15 +206,82 @@ impl Writer {
             Some(Err(_)) | None => return Ok(()),
         }
         while !stop.is_cancelled() {
+            self.send_more().await?;
+            let due = self.next_due().map(tokio::time::Instant::from_std);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                Some(sent) = self.sending.next() => self.sort_out(sent),
+                Some(settled) = self.settling.next() => settled.context("cannot settle what is stored")?,
+                () = self.spool.appended() => {}
+                () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
+            }
+        }
+        // Not cut off: half a request would leave us not knowing what was stored.
+        while let Some(sent) = self.sending.next().await {
+            self.sort_out(sent);
+        }
+        while self.settling.next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Starts requests, as far as there is something to send and room to send it.
+    async fn send_more(&mut self) -> anyhow::Result<()> {
+        if self.outage.is_some() {
+            self.probe();
+            return Ok(());
+        }
+        while self.may_send() {
             let entries = tokio::task::block_in_place(|| self.next_entries())
                 .context("cannot read the spool")?;
             if entries.is_empty() {
-                self.wait(stop).await;
-                continue;
+                return Ok(());
             }
-            self.process(entries, stop).await?;
+            let batch = self.prepare_batch(entries).await;
+            self.send(batch);
         }
         Ok(())
+    }
+
+    /// An idle writer sends what there is at once. Beside a request in flight a second one goes
+    /// only when enough has gathered: many small requests would cost the store more than they win.
+    fn may_send(&self) -> bool {
+        match self.sending.len() {
+            0 => true,
+            in_flight if in_flight < self.settings.requests_in_flight => {
+                let gathered = self.spool.last_id() - self.cursor;
+                gathered >= ENOUGH
+                    || self.parked.next_due().is_some_and(|due| due <= Instant::now())
+            }
+            _ => false,
+        }
+    }
+
+    fn send(&mut self, batch: Batch) {
+        let client = self.client.clone();
+        self.sending.push(Box::pin(async move {
+            let answers = sink::send(&client, &batch.operations).await;
+            (batch, answers)
+        }));
+    }
+
+    /// Tries one of the unsent batches again, alone, when it is due.
+    fn probe(&mut self) {
+        let Some(outage) = &mut self.outage else { return };
+        if self.sending.is_empty()
+            && outage.due <= Instant::now()
+            && let Some(batch) = outage.unsent.pop_front()
+        {
+            self.send(batch);
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        match &self.outage {
+            Some(_) if !self.sending.is_empty() => None,
+            Some(outage) => Some(outage.due),
+            None if self.sending.len() < self.settings.requests_in_flight => self.parked.next_due(),
+            None => None,
+        }
     }
 
     fn next_entries(&mut self) -> rusqlite::Result<Vec<Entry>> {
@@ -192,79 +297,49 @@ impl Writer {
         Ok(entries)
     }
 
-    async fn wait(&self, stop: &CancellationToken) {
-        let due = self.parked.next_due().map(tokio::time::Instant::from_std);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.spool.appended() => {}
-            () = tokio::time::sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() => {}
-        }
-    }
-
-    async fn process(
-        &mut self,
-        entries: Vec<Entry>,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<()> {
+    async fn prepare_batch(&mut self, entries: Vec<Entry>) -> Batch {
         self.firings.begin_batch();
         let known = self.gate.borrow().clone().unwrap_or_default();
-        let mut works = Vec::with_capacity(entries.len());
         let mut batch = Batch::default();
         for entry in entries {
-            let (work, operations) = self.prepare(entry, &known).await;
-            let place = works.len();
-            let blocked = operations
-                .iter()
-                .find(|operation| self.parked.is_blocked(&operation.index, Instant::now()));
-            if let Some(operation) = blocked {
-                self.parked.join(&operation.index, work.id);
-                continue;
-            }
-            if let Some(due) = work.waits {
-                self.parked.wait_until(due, work.id);
-                continue;
-            }
-            for operation in operations {
-                batch.add(place, operation);
-            }
-            works.push(work);
-        }
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let answers = loop {
-            match sink::send(&self.client, &batch.operations).await {
-                Ok(answers) => break answers,
-                Err(reason) => {
-                    self.health.failed(&reason);
-                    let wait = tokio::time::sleep(backoff.next_wait());
-                    if stop.run_until_cancelled(wait).await.is_none() {
-                        return Ok(()); // still in the spool: sent again at the next start
-                    }
+            let id = entry.id;
+            let (work, operations) = match self.prepare(entry, &known).await {
+                Prepared::Operations(work, operations) => (work, operations),
+                Prepared::Waits(due) => {
+                    self.parked.wait_until(due, id);
+                    continue;
                 }
+            };
+            let now = Instant::now();
+            let blocked = operations.iter().find(|one| self.parked.is_blocked(&one.index, now));
+            if let Some(operation) = blocked {
+                self.parked.join(&operation.index, id);
+                continue;
             }
-        };
-        self.sort_out(&mut works, &batch, answers);
-        self.settle(works, stop).await
+            batch.places.extend(operations.iter().map(|_| batch.works.len()));
+            batch.operations.extend(operations);
+            batch.works.push(work);
+        }
+        batch
     }
 
     /// Decodes an entry and makes the operations that store it.
-    async fn prepare(&mut self, entry: Entry, known: &FieldSet) -> (Work, Vec<Operation>) {
+    async fn prepare(&mut self, entry: Entry, known: &FieldSet) -> Prepared {
         let Entry { id, envelope } = entry;
-        let mut work =
-            Work { id, refused: Vec::new(), busy: None, stored: Vec::new(), waits: None };
+        let mut work = Work { id, refused: Vec::new(), busy: None, stored: Vec::new() };
         if let Some(level) = self.settings.compat {
-            return match compat::record(&envelope, level, &self.settings.naming) {
-                Ok(record) => (work, vec![record.into()]),
-                Err(reason) => {
-                    work.refused.push(reason);
-                    (work, Vec::new())
-                }
-            };
+            let mut operations = Vec::new();
+            match compat::record(&envelope, level, &self.settings.naming) {
+                Ok(record) => operations.push(record.into()),
+                Err(reason) => work.refused.push(reason),
+            }
+            return Prepared::Operations(work, operations);
         }
         let alerts = match intake::decode(&envelope, self.settings.body_limit) {
             Ok(alerts) => alerts,
             Err(fault) => {
                 work.refused.push(fault.to_string());
-                return (work, Vec::new());
+                return Prepared::Operations(work, Vec::new());
             }
         };
         let several = alerts.len() > 1;
@@ -285,52 +360,65 @@ impl Writer {
                 let ready =
                     self.firings.complete(&mut alert, envelope.received, clock::now()).await;
                 if let Readiness::NotYet(due) = ready {
-                    work.waits = Some(due);
-                    return (work, Vec::new());
+                    return Prepared::Waits(due);
                 }
             }
             let hash = record::body_hash(&envelope.body, position);
             let receipt = Receipt { received: envelope.received, hash: &hash };
             operations.push(record::build(&alert, receipt, &self.settings.naming, known).into());
         }
-        (work, operations)
+        Prepared::Operations(work, operations)
     }
 
-    /// Gives each entry the outcomes of its operations.
-    fn sort_out(&mut self, works: &mut [Work], batch: &Batch, answers: Vec<sink::Answer>) {
+    /// Takes note of what became of a batch.
+    fn sort_out(&mut self, (mut batch, answers): Sent) {
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(reason) => {
+                self.health.failed(&reason);
+                let outage = self.outage.get_or_insert_with(|| Outage {
+                    unsent: VecDeque::new(),
+                    backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+                    due: Instant::now(),
+                });
+                // The older goes first: what is tried again comes back to the front.
+                outage.unsent.push_front(batch);
+                outage.due = Instant::now() + outage.backoff.next_wait();
+                return;
+            }
+        };
+        for batch in self.outage.take().into_iter().flat_map(|outage| outage.unsent) {
+            self.send(batch);
+        }
         let now = Instant::now();
-        for ((operation, places), (outcome, answer)) in
+        for ((operation, place), (outcome, answer)) in
             batch.operations.iter().zip(&batch.places).zip(answers)
         {
-            if matches!(outcome, Outcome::Stored | Outcome::Exists) {
-                self.health.succeeded();
-                if self.parked.unblock(&operation.index, now) {
-                    info!(index.name = %operation.index, "the index takes alerts again");
+            let work = &mut batch.works[*place];
+            match outcome {
+                Outcome::Stored => work.stored.extend(answer),
+                Outcome::Exists => {
+                    counter!(telemetry::DUPLICATES).increment(1);
+                    let noop = Some("noop".to_owned());
+                    work.stored.extend(answer.map(|item| Item { result: noop, ..item }));
                 }
+                Outcome::Busy(reason) => {
+                    work.busy = Some((operation.index.clone(), reason));
+                    continue;
+                }
+                Outcome::Refused(reason) => work.refused.push(reason),
             }
-            for &place in places {
-                let work = &mut works[place];
-                match &outcome {
-                    Outcome::Stored => work.stored.extend(answer.clone()),
-                    Outcome::Exists => {
-                        counter!(telemetry::DUPLICATES).increment(1);
-                        work.stored.push(serde_json::json!({
-                            "_index": operation.index, "_id": operation.id, "result": "noop",
-                        }));
-                    }
-                    Outcome::Busy(reason) => {
-                        work.busy = Some((operation.index.clone(), reason.clone()));
-                    }
-                    Outcome::Refused(reason) => work.refused.push(reason.clone()),
-                }
+            self.health.succeeded();
+            if self.parked.unblock(&operation.index, now) {
+                info!(index.name = %operation.index, "the index takes alerts again");
             }
         }
+        self.settle(batch.works);
     }
 
-    async fn settle(&mut self, works: Vec<Work>, stop: &CancellationToken) -> anyhow::Result<()> {
+    fn settle(&mut self, works: Vec<Work>) {
         let mut blocked: HashMap<String, (String, Vec<EntryId>)> = HashMap::new();
         let mut settlements = Vec::with_capacity(works.len());
-        let mut set_aside = Vec::new();
         for work in works {
             if let Some((index, reason)) = work.busy {
                 let (_, ids) = blocked.entry(index).or_insert((reason, Vec::new()));
@@ -338,20 +426,12 @@ impl Writer {
                 continue;
             }
             let refused = (!work.refused.is_empty()).then(|| work.refused.join("; "));
-            match &refused {
-                None => {
-                    counter!(telemetry::STORED).increment(1);
-                    let answer = match <[Value; 1]>::try_from(work.stored) {
-                        Ok([one]) => one,
-                        Err(several) => Value::Array(several),
-                    };
-                    self.spool.tell(work.id, Fate::Stored(answer));
-                }
-                Some(reason) => {
-                    counter!(telemetry::DEAD_LETTERS).increment(1);
-                    warn!(entry.id = work.id, error = %reason, "an alert cannot be stored and is kept as a dead letter");
-                    set_aside.push((work.id, reason.clone()));
-                }
+            if let Some(reason) = &refused {
+                counter!(telemetry::DEAD_LETTERS).increment(1);
+                warn!(entry.id = work.id, error = %reason, "an alert cannot be stored and is kept as a dead letter");
+            } else {
+                counter!(telemetry::STORED).increment(1);
+                self.spool.tell(work.id, || Fate::Stored(answer_of(&work.stored)));
             }
             settlements.push(Settlement { id: work.id, refused });
         }
@@ -361,38 +441,34 @@ impl Writer {
                 warn!(index.name = %index, error = %reason, "an index does not take alerts now; they are kept and sent again, others go on");
             }
         }
-        if settlements.is_empty() {
-            return Ok(());
+        if !settlements.is_empty() {
+            self.settling.push(Box::pin(settle(Arc::clone(&self.spool), settlements)));
         }
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        while let Err(fault) = self.spool.settle(settlements.clone()).await {
-            if matches!(fault, crate::spool::AppendError::Closed) {
-                return Err(fault).context("cannot settle what is stored");
-            }
-            let wait = tokio::time::sleep(backoff.next_wait());
-            if stop.run_until_cancelled(wait).await.is_none() {
-                return Ok(()); // they are stored, and will be found to be so at the next start
-            }
-        }
-        // Only now can the dead letter be seen by whoever is told of it.
-        for (id, reason) in set_aside {
-            self.spool.tell(id, Fate::SetAside(reason));
-        }
-        Ok(())
     }
 }
 
-/// The operations of a batch, each document once.
-#[derive(Default)]
-struct Batch {
-    operations: Vec<Operation>,
-    /// Whose operation it is, by position in the batch.
-    places: Vec<Vec<usize>>,
+/// What a single-document request would have been answered; a list where there were several.
+fn answer_of(items: &[Item]) -> Value {
+    match items {
+        [item] => item.as_index_answer(),
+        items => items.iter().map(Item::as_index_answer).collect(),
+    }
 }
 
-impl Batch {
-    fn add(&mut self, place: usize, operation: Operation) {
-        self.operations.push(operation);
-        self.places.push(vec![place]);
+/// Takes entries out of the spool; while the disk fails, again and again.
+async fn settle(spool: Arc<Spool>, settlements: Vec<Settlement>) -> Result<(), AppendError> {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    while let Err(fault) = spool.settle(settlements.clone()).await {
+        if matches!(fault, AppendError::Closed) {
+            return Err(fault);
+        }
+        tokio::time::sleep(backoff.next_wait()).await;
     }
+    // Only now can a dead letter be seen by whoever is told of it.
+    for Settlement { id, refused } in settlements {
+        if let Some(reason) = refused {
+            spool.tell(id, || Fate::SetAside(reason));
+        }
+    }
+    Ok(())
 }

@@ -58,6 +58,7 @@ impl Preparation {
             let waits_for = match self.template().await {
                 Ok(Some(fields)) => {
                     self.open_gate.send_replace(Some(Arc::new(fields)));
+                    self.readiness.waits_for(None);
                     self.health.succeeded();
                     return;
                 }
@@ -69,7 +70,7 @@ impl Preparation {
             };
             if waits_for != said {
                 info!("{waits_for}");
-                self.readiness.provisioning(waits_for.clone());
+                self.readiness.waits_for(Some(waits_for.clone()));
                 said = waits_for;
             }
             let wait = tokio::time::sleep(backoff.next_wait());

@@ -25,6 +25,7 @@ use crate::{clock, telemetry};
 pub struct Readiness {
     stopping: AtomicBool,
     provisioning: Mutex<Option<String>>,
+    waits_for: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -36,6 +37,11 @@ impl Readiness {
     /// Notes how far provisioning is.
     pub fn provisioning(&self, state: impl Into<String>) {
         *self.provisioning.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.into());
+    }
+
+    /// Notes what has to come before records can be written; `None` once they can.
+    pub fn waits_for(&self, what: Option<String>) {
+        *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 }
 
@@ -58,6 +64,8 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
     let held = held.unwrap_or_default();
     let provisioning =
         state.readiness.provisioning.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let waits_for =
+        state.readiness.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let body = json!({
         "ready": ready,
         "stopping": stopping,
@@ -69,7 +77,10 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
             "dead_letters": held.dead_letters,
             "oldest_dead_letter": held.oldest_dead_letter.map(|at| at.to_string()),
         },
-        "store": { "takes_alerts": state.writer.is_ok(), "trouble": state.writer.trouble() },
+        "store": {
+            "takes_alerts": state.writer.is_ok(),
+            "trouble": waits_for.or_else(|| state.writer.trouble()),
+        },
         "provisioning": provisioning,
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

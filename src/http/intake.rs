@@ -155,11 +155,7 @@ fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
     if envelope.body.len() > PREDICTED {
         return None;
     }
-    let mut alerts = intake::decode(envelope, state.body_limit).ok()?;
-    let alert = match alerts.len() {
-        1 => alerts.pop()?.ok()?,
-        _ => return None,
-    };
+    let alert = intake::decode_for_name(envelope, state.body_limit)?;
     if alert.id.is_none() && state.ids_are_asked {
         return None;
     }

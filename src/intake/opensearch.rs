@@ -158,17 +158,20 @@ impl Lenient {
         let time = match value? {
             Value::Null => return None,
             Value::String(text) if text.trim().is_empty() => return None,
-            Value::String(text) => {
-                let text = text.trim();
-                let number = text.parse::<f64>().ok();
-                number.and_then(epoch).or_else(|| rfc_3339(text))
-            }
+            Value::String(text) => time_in_text(text),
             Value::Number(number) => number.as_f64().and_then(epoch),
             _ => None,
         };
         self.wrong |= time.is_none();
         time
     }
+}
+
+/// RFC 3339, or a number of seconds or milliseconds, in text.
+pub fn time_in_text(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    let number = text.parse::<f64>().ok();
+    number.and_then(epoch).or_else(|| rfc_3339(text))
 }
 
 fn rfc_3339(text: &str) -> Option<Timestamp> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use super::{Client, Error};
 
@@ -127,22 +127,21 @@ impl Item {
 /// [`Error::Malformed`] when it does not: then nothing is known of any operation.
 pub fn read(answer: &[u8], count: usize) -> Result<Vec<Item>, Error> {
     #[derive(Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        items: Vec<&'a RawValue>,
+    struct Answer {
+        items: Vec<ByVerb>,
     }
-    let malformed = |fault: serde_json::Error| Error::Malformed(fault.to_string());
-    let answer: Answer = serde_json::from_slice(answer).map_err(malformed)?;
+    #[derive(Deserialize)]
+    struct ByVerb {
+        #[serde(alias = "index", alias = "update")]
+        create: Item,
+    }
+    let answer: Answer =
+        serde_json::from_slice(answer).map_err(|fault| Error::Malformed(fault.to_string()))?;
     if answer.items.len() != count {
         let have = answer.items.len();
         return Err(Error::Malformed(format!("{have} items for {count} operations")));
     }
-    let item = |raw: &RawValue| {
-        // One key, the verb, which we know.
-        let by_verb: std::collections::HashMap<String, Item> = serde_json::from_str(raw.get())?;
-        by_verb.into_values().next().ok_or_else(|| serde::de::Error::custom("an empty item"))
-    };
-    answer.items.into_iter().map(item).collect::<Result<_, _>>().map_err(malformed)
+    Ok(answer.items.into_iter().map(|item| item.create).collect())
 }
 
 impl Client {

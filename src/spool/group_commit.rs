@@ -126,11 +126,11 @@ impl Writer {
         if self.shared.failing.swap(false, Ordering::Relaxed) {
             info!("the spool can write again");
         }
-        let mut appended = false;
+        let mut last = None;
         for (answer, refused) in answers {
             match (answer, refused) {
                 (Answer::Appended(done, id), None) => {
-                    appended = true;
+                    last = last.max(Some(id));
                     drop(done.send(Ok(id)));
                 }
                 (Answer::Done(done), None) => drop(done.send(Ok(()))),
@@ -138,7 +138,8 @@ impl Writer {
                 (Answer::Done(done), Some(refused)) => drop(done.send(Err(refused))),
             }
         }
-        if appended {
+        if let Some(id) = last {
+            self.shared.last_id.store(id, Ordering::Relaxed);
             self.shared.appended.notify_one();
         }
     }

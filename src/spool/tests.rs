@@ -125,12 +125,12 @@ async fn who_watches_an_entry_learns_its_fate() {
     let spool = Spool::open(dir.path(), LIMIT).unwrap();
     let (watch, fate) = oneshot::channel();
     let id = spool.append(envelope(b"x"), Some(watch)).await.unwrap();
-    spool.tell(id, Fate::SetAside("why".to_owned()));
+    spool.tell(id, || Fate::SetAside("why".to_owned()));
     assert_eq!(fate.await, Ok(Fate::SetAside("why".to_owned())));
     let (watch, fate) = oneshot::channel();
     let id = spool.append(envelope(b"x"), Some(watch)).await.unwrap();
     spool.unwatch(id);
-    spool.tell(id, Fate::SetAside("why".to_owned()));
+    spool.tell(id, || Fate::SetAside("why".to_owned()));
     assert!(fate.await.is_err());
     assert!(spool.watchers().is_empty());
 }

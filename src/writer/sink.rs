@@ -36,8 +36,8 @@ impl From<Record> for Operation {
     }
 }
 
-/// What became of an operation, with the store's answer where it is stored.
-pub type Answer = (Outcome, Option<Value>);
+/// What became of an operation, and the store's answer to it, if it gave one.
+pub type Answer = (Outcome, Option<Item>);
 
 /// Sends all operations; `answers[n]` is that of `operations[n]`.
 ///
@@ -93,10 +93,10 @@ async fn round(
         let started = tokio::time::Instant::now();
         let result = client.bulk(Bytes::from(body), part.len()).await;
         observe(started.elapsed());
-        match result.as_ref().map_err(RequestFault::of) {
+        match result.map_err(|fault| RequestFault::of(&fault)) {
             Ok(items) => {
                 for (&n, item) in part.iter().zip(items) {
-                    answers[n] = Some(answer(item));
+                    answers[n] = Some((Outcome::of(&item), Some(item)));
                 }
             }
             Err(RequestFault::Busy(reason)) => return Err(reason),
@@ -128,12 +128,6 @@ fn requests(operations: &[Operation], chosen: &[usize]) -> Vec<Range<usize>> {
         runs.push(start..chosen.len());
     }
     runs
-}
-
-fn answer(item: &Item) -> Answer {
-    let outcome = Outcome::of(item);
-    let stored = (outcome == Outcome::Stored).then(|| item.as_index_answer());
-    (outcome, stored)
 }
 
 fn observe(took: Duration) {

@@ -170,7 +170,7 @@ async fn records_wait_for_malcolms_template() {
     let waits = async {
         loop {
             let ready = Answer::of(app.get("/readyz")).await.json;
-            if ready["provisioning"].as_str().is_some_and(|text| text.contains(&template)) {
+            if ready["store"]["trouble"].as_str().is_some_and(|text| text.contains(&template)) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
