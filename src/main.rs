@@ -6,10 +6,6 @@ use alertloop::cli::{self, Cli};
 use clap::Parser as _;
 use tokio::runtime::Builder;
 
-/// Alerts are many small texts, made in one thread and freed in another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The work is waiting for the disk and the store: two threads keep up with both.
 const WORKERS: usize = 2;
 

@@ -49,6 +49,8 @@ const BATCH: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
 /// Beside a request in flight another one goes when this many entries have gathered.
 const ENOUGH: EntryId = 16;
+/// With more than this waiting, and half of it come during one request, alerts are a flood.
+const FLOOD: EntryId = 1_000;
 /// While more entries are parked than this, no new ones are read: it bounds memory.
 const MOST_PARKED: usize = 1_000_000;
 /// The wait after a failed request grows from the first to the longest.
@@ -122,6 +124,8 @@ pub struct Writer {
     firings: Firings,
     parked: Parked,
     cursor: EntryId,
+    /// The newest entry when the latest request was sent.
+    last_at_send: EntryId,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     settling: FuturesUnordered<BoxFuture<'static, Result<(), AppendError>>>,
     outage: Option<Outage>,
@@ -177,7 +181,7 @@ impl Writer {
         let firings = Firings::new(client.clone());
         let (sending, settling) = (FuturesUnordered::new(), FuturesUnordered::new());
         let parked = Parked::default();
-        let (cursor, outage) = (0, None);
+        let (cursor, last_at_send, outage) = (0, 0, None);
         Self {
             spool,
             client,
@@ -187,6 +191,7 @@ impl Writer {
             firings,
             parked,
             cursor,
+            last_at_send,
             sending,
             settling,
             outage,
@@ -248,8 +253,12 @@ impl Writer {
         match self.sending.len() {
             0 => true,
             in_flight if in_flight < self.settings.requests_in_flight => {
-                let gathered = self.spool.last_id() - self.cursor;
-                gathered >= ENOUGH
+                let last = self.spool.last_id();
+                let gathered = last - self.cursor;
+                // While alerts come faster than they are stored, the intake goes first: the store
+                // shares the processor with it, and what is kept can be stored later.
+                let flooded = gathered > FLOOD && last - self.last_at_send > FLOOD / 2;
+                !flooded && gathered >= ENOUGH
                     || self.parked.next_due().is_some_and(|due| due <= Instant::now())
             }
             _ => false,
@@ -257,6 +266,7 @@ impl Writer {
     }
 
     fn send(&mut self, batch: Batch) {
+        self.last_at_send = self.spool.last_id();
         let client = self.client.clone();
         self.sending.push(Box::pin(async move {
             let answers = sink::send(&client, &batch.operations).await;

@@ -1,7 +1,7 @@
 //! `POST /_bulk`: building the request and reading the answer, item by item.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Client, Error};
@@ -76,9 +76,17 @@ pub struct Item {
     pub primary_term: Option<i64>,
     #[serde(rename = "_shards")]
     /// How many copies were written.
-    pub shards: Option<Value>,
+    pub shards: Option<Shards>,
     /// Why it was not written.
     pub error: Option<Cause>,
+}
+
+/// How many copies of a document were to be written, and were.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Shards {
+    total: u32,
+    successful: u32,
+    failed: u32,
 }
 
 /// The store's reason, with the reason below it.
