@@ -209,7 +209,8 @@ impl App {
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             wait: self.config.wait,
-            ids_are_asked: asks || self.config.compat.is_some(),
+            ids_are_asked: asks,
+            predicts: self.config.compat.is_none(),
             metrics: self.metrics.clone(),
             receiving: http::State::receiving(self.config.body_limit),
         })

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in |
 //! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}` | the login; without one, loopback | what was refused |
-//! | `GET /metrics` | the login or the intake secret; loopback | OpenMetrics text |
+//! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
 //!
 //! `/mapi` is `MALCOLM_API_PREFIX`. A slash at the end changes nothing.
@@ -52,6 +52,8 @@ pub struct State {
     pub body_limit: usize,
     /// How long an answer waits for the index.
     pub wait: Duration,
+    /// Whether an answer may say where the alert will be found.
+    pub predicts: bool,
     /// Whether the Alerting API is asked for the ids that a body lacks.
     pub ids_are_asked: bool,
     /// Renders the metrics.

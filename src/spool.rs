@@ -8,8 +8,9 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -158,7 +159,8 @@ impl Spool {
     /// [`OpenError`], each with its mend.
     pub fn open(dir: &Path, limit: u64) -> Result<Self, OpenError> {
         let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
-        std::fs::create_dir_all(dir).map_err(directory)?;
+        // Alerts are nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(directory)?;
         let lock = File::create(dir.join("lock")).map_err(directory)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -166,6 +168,10 @@ impl Spool {
             Err(TryLockError::Error(cause)) => return Err(directory(cause)),
         }
         let file = dir.join("spool.db");
+        // SQLite gives its log the mode of the file.
+        let own =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
+        own.map_err(directory)?;
         let writer = schema::open(&file)?;
         let unusable = |cause| OpenError::Unusable { file: file.clone(), cause };
         let reader = schema::open_reader(&file).map_err(unusable)?;

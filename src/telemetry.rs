@@ -70,11 +70,11 @@ where
     Ok(registry().with(filter).with(lines))
 }
 
-/// Counter: alerts' bodies that came in, admitted or not.
+/// Counter: bodies that came in with a right secret.
 pub const RECEIVED: &str = "alertloop_received_total";
 /// Counter: bodies that are durable in the spool.
 pub const DURABLE: &str = "alertloop_durable_total";
-/// Counter: records that the store has taken.
+/// Counter: entries whose records the store has taken.
 pub const STORED: &str = "alertloop_stored_total";
 /// Counter: records that the store had already.
 pub const DUPLICATES: &str = "alertloop_duplicates_total";
@@ -133,9 +133,9 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
 /// a rise that can be seen.
 fn describe() {
     for (name, help) in [
-        (RECEIVED, "Bodies that came in"),
+        (RECEIVED, "Bodies that came in with a right secret"),
         (DURABLE, "Bodies made durable in the spool"),
-        (STORED, "Records that the store has taken"),
+        (STORED, "Entries whose records the store has taken"),
         (DUPLICATES, "Records that the store had already"),
         (DEAD_LETTERS, "Entries set aside"),
         (BULK_REQUESTS, "Bulk requests sent to the store"),

@@ -369,8 +369,13 @@ impl Writer {
             if self.settings.ask_alerting {
                 let ready =
                     self.firings.complete(&mut alert, envelope.received, clock::now()).await;
-                if let Readiness::NotYet(due) = ready {
-                    return Prepared::Waits(due);
+                match ready {
+                    Readiness::Ready => {}
+                    Readiness::NotYet(due) => return Prepared::Waits(due),
+                    Readiness::StoreAway(due, reason) => {
+                        self.health.failed(&reason);
+                        return Prepared::Waits(due);
+                    }
                 }
             }
             let hash = record::body_hash(&envelope.body, position);

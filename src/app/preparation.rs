@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
     clock,
@@ -20,8 +20,9 @@ use crate::{
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// How often the fields that records may use are read again: templates change.
-const FIELDS_EVERY: Duration = Duration::from_mins(10);
+/// How often the fields that records may use, and the channel's secret, are read again: templates
+/// change, and another replica or an operator may have given the channel another secret.
+const AGAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Everything that the set-up touches.
 pub struct Preparation {
@@ -43,10 +44,11 @@ impl Preparation {
     /// Prepares, and then keeps the known fields fresh until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         tokio::join!(self.open_gate(stop), self.provision(stop));
-        while stop.run_until_cancelled(tokio::time::sleep(FIELDS_EVERY)).await.is_some() {
+        while stop.run_until_cancelled(tokio::time::sleep(AGAIN_EVERY)).await.is_some() {
             if let Ok(fields) = self.fields().await {
                 self.open_gate.send_replace(Some(Arc::new(fields)));
             }
+            self.follow_secret().await;
         }
     }
 
@@ -105,24 +107,39 @@ impl Preparation {
             self.readiness.provisioning("off");
             return;
         }
+        // The template is the gate's business.
+        let settings =
+            provision::Settings { template: TemplateMode::None, ..self.settings.clone() };
         let configured = self.token_is_configured;
         let ready = |applied: &Applied| self.provisioned(applied);
-        provision::run(&self.client, &self.settings, &self.token, configured, ready, stop).await;
+        provision::run(&self.client, &settings, &self.token, configured, ready, stop).await;
+    }
+
+    /// Accepts the secret that the channel carries now, whoever put it there.
+    async fn follow_secret(&self) {
+        if !self.provision || !self.settings.is_opensearch || self.token_is_configured {
+            return;
+        }
+        let plan = provision::look(&self.client, &self.settings, &self.token, false).await;
+        if let Ok(plan) = plan {
+            self.adopt(&plan.token);
+        }
+    }
+
+    fn provisioned(&self, applied: &Applied) {
+        if !self.token_is_configured {
+            self.adopt(&applied.token);
+        }
+        self.readiness.provisioning("done");
     }
 
     /// Takes over the secret that the channel carries: the first of several replicas decides it.
-    fn provisioned(&self, applied: &Applied) {
-        if !applied.token.is(&self.token) && !self.token_is_configured {
-            info!("the channel carries another replica's secret, which is accepted from now on");
-            self.access.admit(applied.token.clone());
-            if let Err(fault) = intake_token::keep(&self.data_dir, &applied.token) {
+    fn adopt(&self, token: &WebhookToken) {
+        if self.access.admit(token.clone()) {
+            info!("the channel carries another secret than ours, which is accepted from now on");
+            if let Err(fault) = intake_token::keep(&self.data_dir, token) {
                 error!(error = %fault, "cannot keep the channel's secret; after a restart its alerts are refused until the store answers");
             }
-        }
-        if applied.template_ready {
-            self.readiness.provisioning("done");
-        } else {
-            warn!("the index template is not there yet");
         }
     }
 }

@@ -95,12 +95,6 @@ pub static TABLE: &[Setting] = &[
         RECORDS,
         "What stands for the * in the name of a record's index: %{strftime} and {{field}}",
     ),
-    value(
-        "MALCOLM_NETWORK_INDEX_LIFECYCLE_ROLLOVER_ALIAS",
-        "",
-        RECORDS,
-        "Alias to write to instead of a dated index",
-    ),
     value("MALCOLM_TEMPLATE", "malcolm_template", RECORDS, "Name of Malcolm's index template"),
     value(
         "ALERTLOOP_TEMPLATE",

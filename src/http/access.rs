@@ -30,12 +30,14 @@ impl Access {
         Self { tokens: RwLock::new(tokens), open, admin }
     }
 
-    /// Admits one more secret.
-    pub fn admit(&self, token: WebhookToken) {
+    /// Admits one more secret; tells whether it is a new one.
+    pub fn admit(&self, token: WebhookToken) -> bool {
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        if !tokens.iter().any(|known| known.is(&token)) {
+        let is_new = !tokens.iter().any(|known| known.is(&token));
+        if is_new {
             tokens.push(token);
         }
+        is_new
     }
 
     /// Whether a request may post alerts: one valid secret admits, wherever it stands.
@@ -164,7 +166,8 @@ mod tests {
         let access = access(false);
         let next = "fedcba9876543210";
         assert!(!access.may_post(&headers(&[(TOKEN_HEADER, next)]), None));
-        access.admit(next.parse().unwrap());
+        assert!(access.admit(next.parse().unwrap()));
+        assert!(!access.admit(next.parse().unwrap()), "it is known now");
         for token in [TOKEN, next] {
             assert!(access.may_post(&headers(&[(TOKEN_HEADER, token)]), None));
         }

@@ -87,6 +87,7 @@ async fn take(
                 format!("a body {length} is over the limit of {limit} bytes; this is its head");
             let stub = Envelope { encoding: Encoding::Identity, ..envelope(head) };
             state.spool.set_aside(stub, reason).await?;
+            counter!(telemetry::DEAD_LETTERS).increment(1);
             return Err(ApiError::TooLarge { limit });
         }
     };
@@ -152,7 +153,7 @@ fn accepted(predicted: Option<(String, String)>) -> Response {
 
 /// Where a single alert will be found; `None` where only the writer can tell.
 fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
-    if envelope.body.len() > PREDICTED {
+    if !state.predicts || envelope.body.len() > PREDICTED {
         return None;
     }
     let alert = intake::decode_for_name(envelope, state.body_limit)?;

@@ -1,16 +1,17 @@
-//! JSON whose long arrays are cut while they are parsed: an alert may carry megabytes of search
-//! hits, of which a record needs none.
+//! JSON whose `results` are cut while they are parsed: an alert may carry megabytes of search hits,
+//! of which a record needs none. Everything else is kept whole.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How many elements of an array inside an object are kept. A top-level array is a list of alerts
-/// and is kept whole.
+/// The key below which arrays are cut.
+const CUT_BELOW: &str = "results";
+/// How many of their elements are kept.
 const KEPT: usize = 64;
 
-/// A JSON value with arrays cut to their first elements.
+/// A JSON value whose `results` are cut to their first elements.
 pub struct Pruned(pub Value);
 
 impl<'de> Deserialize<'de> for Pruned {
@@ -19,10 +20,10 @@ impl<'de> Deserialize<'de> for Pruned {
     }
 }
 
-/// A value below the top level.
-struct Inner(Value);
+/// A value below `results`.
+struct Cut(Value);
 
-impl<'de> Deserialize<'de> for Inner {
+impl<'de> Deserialize<'de> for Cut {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Builder { keep: KEPT }).map(Self)
     }
@@ -70,8 +71,13 @@ impl<'de> Visitor<'de> for Builder {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
         while items.len() < self.keep {
-            match seq.next_element::<Inner>()? {
-                Some(Inner(item)) => items.push(item),
+            let item = if self.keep == KEPT {
+                seq.next_element::<Cut>()?.map(|Cut(item)| item)
+            } else {
+                seq.next_element::<Pruned>()?.map(|Pruned(item)| item)
+            };
+            match item {
+                Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
             }
         }
@@ -82,7 +88,12 @@ impl<'de> Visitor<'de> for Builder {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            object.insert(key, map.next_value::<Inner>()?.0);
+            let value = if self.keep == KEPT || key == CUT_BELOW {
+                map.next_value::<Cut>()?.0
+            } else {
+                map.next_value::<Pruned>()?.0
+            };
+            object.insert(key, value);
         }
         Ok(Value::Object(object))
     }
@@ -95,10 +106,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn inner_arrays_are_cut_and_all_else_stays() {
-        let json = json!({"a": vec![1; 100], "b": {"c": [null, true, 1.5, -3, "x"]}});
+    fn results_are_cut_and_all_else_stays() {
+        let json = json!({"results": [{"hits": vec![1; 100]}], "body": {"c": vec!["x"; 100]}});
         let Pruned(pruned) = serde_json::from_str(&json.to_string()).unwrap();
-        assert_eq!(pruned, json!({"a": vec![1; KEPT], "b": {"c": [null, true, 1.5, -3, "x"]}}));
+        let want = json!({"results": [{"hits": vec![1; KEPT]}], "body": {"c": vec!["x"; 100]}});
+        assert_eq!(pruned, want);
         let Pruned(top) = serde_json::from_str(&json!(vec![1; 100]).to_string()).unwrap();
         assert_eq!(top, json!(vec![1; 100]));
     }

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 use super::{Naming, Record, Write, body_hash, hashed, index_name, time};
 use crate::{
     config::Compat,
-    intake::{Envelope, repair},
+    intake::{
+        Envelope,
+        repair::{self, Repair},
+    },
 };
 
 /// Length of `2026-11-06T05:00:00`.
@@ -133,12 +136,20 @@ fn object_in(body: &Value) -> Option<Map<String, Value>> {
         Value::Object(fields) => return Some(fields.clone()),
         Value::String(text) => {
             let strict = serde_json::from_str(text);
-            strict.or_else(|_| serde_json::from_str(&repair::repair(text.as_bytes()).text)).ok()?
+            strict
+                .or_else(|fault| {
+                    // Upstream's parser takes trailing commas, and nothing else.
+                    let repaired = repair::repair(text.as_bytes());
+                    let commas = repaired.repairs.iter().all(|one| *one == Repair::TrailingComma);
+                    if commas { serde_json::from_str(&repaired.text) } else { Err(fault) }
+                })
+                .ok()?
         }
         _ => return None,
     };
     match parsed {
-        Value::Object(fields) => Some(fields),
+        // An empty object counts as none.
+        Value::Object(fields) if !fields.is_empty() => Some(fields),
         _ => None,
     }
 }

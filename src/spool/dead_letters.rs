@@ -16,7 +16,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// Length of its body.
     pub bytes: u64,
-    /// How often the store was asked to take it.
+    /// How often it was tried to store it; 0 where only its head was kept.
     pub attempts: u64,
 }
 

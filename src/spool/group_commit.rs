@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{AppendError, EntryId, Fate, Settlement, Shared};
 use crate::{clock, intake::Envelope};
@@ -74,6 +74,12 @@ impl Writer {
                 group.push_back(job);
             }
             if let Some(closed) = self.commit(&mut group, bytes) {
+                // So that after an orderly stop the one file holds everything.
+                if let Err(fault) =
+                    self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")
+                {
+                    warn!(error = %fault, "the log of the spool stays beside it until the next start");
+                }
                 closed.send(()).ok();
                 return;
             }

@@ -1,6 +1,6 @@
 //! The spool against a slow, obvious model, over crashes and reopenings.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -41,6 +41,10 @@ async fn what_was_appended_is_there_after_a_reopening_as_it_came() {
     spool.settle(vec![stored(first)]).await.unwrap();
     spool.close().await;
     drop(spool);
+    let log = dir.path().join("spool.db-wal").metadata().map_or(0, |log| log.len());
+    assert_eq!(log, 0, "the one file holds everything");
+    let mode = dir.path().join("spool.db").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 
     let spool = Spool::open(dir.path(), LIMIT).unwrap();
     let entries = spool.next_batch(0, 10, 1 << 20).unwrap();

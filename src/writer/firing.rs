@@ -32,12 +32,15 @@ const PRESENT_FOR: Duration = Duration::from_mins(1);
 const REMEMBERED: usize = 10_000;
 
 /// Whether an alert is ready to become a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// As complete as it gets.
     Ready,
     /// Its id is not to be seen yet: ask again then.
     NotYet(Instant),
+    /// The store does not answer: ask again then. A record made now could get another id than the
+    /// alert's next firing.
+    StoreAway(Instant, String),
 }
 
 /// Asks the Alerting API, and remembers what will not change.
@@ -92,6 +95,9 @@ impl Firings {
                 Readiness::NotYet(Instant::now() + AGAIN)
             }
             Ok(Known::Nothing | Known::NotYet) => Readiness::Ready,
+            Err(fault) if fault.status().is_none() => {
+                Readiness::StoreAway(Instant::now() + AGAIN * 10, fault.to_string())
+            }
             Err(fault) => {
                 let curable = !matches!(fault.status(), Some(400..=499));
                 if !self.faulty {
@@ -250,6 +256,23 @@ mod tests {
         assert_eq!(chosen(&none, &all, false), Err(Known::Nothing), "not of a query-level monitor");
         assert_eq!(chosen(&alert(Some("past"), 40), &all, false), Ok("past".to_owned()));
         assert_eq!(chosen(&alert(Some("gone"), 40), &all, true), Err(Known::Nothing));
+    }
+
+    #[tokio::test]
+    async fn while_the_store_is_away_no_id_is_made_up_however_long_that_takes() {
+        let settings = crate::opensearch::Settings {
+            url: "http://127.0.0.1:9/".parse().unwrap(),
+            login: None,
+            verify: true,
+            ca: None,
+            identity: None,
+            timeout: Duration::from_secs(5),
+        };
+        let mut firings = Firings::new(Client::new(&settings).unwrap());
+        let mut alert = alert(None, 100);
+        alert.rule.id = Some("m".to_owned());
+        let readiness = firings.complete(&mut alert, at(101), at(86_400)).await;
+        assert!(matches!(readiness, Readiness::StoreAway(..)), "{readiness:?}");
     }
 
     #[test]

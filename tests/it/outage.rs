@@ -1,8 +1,6 @@
 //! An alert that was acknowledged is in the index exactly once, whatever the store and the process
 //! do in between.
 
-use std::time::Duration;
-
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
@@ -53,30 +51,31 @@ async fn a_killed_process_loses_and_doubles_nothing() {
     let mut acknowledged = std::collections::BTreeSet::new();
     for round in 0..20 {
         let process = Process::serve(&settings);
+        // The kill comes at another moment each round: after so many of 16 acknowledgements.
+        let (acknowledge, mut seen) = tokio::sync::watch::channel(0);
         let posts = (0..16).map(|n| {
             let id = format!("k{round}x{n}");
             let url = process.url("/mapi/alert");
-            let client = &client;
+            let (client, acknowledge) = (&client, &acknowledge);
             async move {
-                let post = client
-                    .post(url)
-                    .header("x-alertloop-token", TOKEN)
-                    .header("prefer", "respond-async");
-                let status = post.body(alert(&id)).send().await.map(|response| response.status());
-                (id, status.is_ok_and(|status| status.is_success()))
+                let post = client.post(url).header("x-alertloop-token", TOKEN);
+                let post = post.header("prefer", "respond-async").body(alert(&id));
+                let status = post.send().await.map(|response| response.status());
+                let accepted = status.is_ok_and(|status| status.is_success());
+                if accepted {
+                    acknowledge.send_modify(|count| *count += 1);
+                }
+                (id, accepted)
             }
         });
         let load = futures_util::future::join_all(posts);
-        // The kill meets a different moment each round.
-        let killed_after = Duration::from_micros(300 * round);
         let killer = tokio::spawn(async move {
-            tokio::time::sleep(killed_after).await;
+            seen.wait_for(|count| *count >= round * 15 / 19).await.expect("a count");
             process.kill();
         });
         let done = load.await;
         killer.await.expect("killed");
-        acknowledged
-            .extend(done.into_iter().filter(|(_, acknowledged)| *acknowledged).map(|(id, _)| id));
+        acknowledged.extend(done.into_iter().filter(|(_, accepted)| *accepted).map(|(id, _)| id));
     }
     let last = Process::serve(&settings);
     let probe = client.post(last.url("/mapi/alert")).header("x-alertloop-token", TOKEN);
@@ -92,7 +91,7 @@ async fn a_killed_process_loses_and_doubles_nothing() {
     assert_eq!(distinct.len(), ids.len(), "nothing is doubled");
     let missing: Vec<_> = acknowledged.difference(&distinct).collect();
     assert!(missing.is_empty(), "lost: {missing:?}");
-    assert!(!acknowledged.is_empty(), "some were acknowledged");
+    assert!(acknowledged.len() >= 150, "half were acknowledged before the kills");
     last.signal("TERM");
     assert_eq!(last.wait().code(), Some(0));
 }
