@@ -29,6 +29,7 @@ pub mod settings;
 mod sources;
 mod units;
 
+pub use crate::record::compat::Compat;
 pub use flags::SettingsArgs;
 use reader::Reader;
 use sources::Sources;
@@ -124,15 +125,6 @@ pub enum TemplateMode {
     Malcolm,
     /// None is waited for or made.
     None,
-}
-
-/// An upstream version whose documents are written exactly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compat {
-    /// Malcolm 26.01.
-    Malcolm2601,
-    /// Malcolm 26.08.
-    Malcolm2608,
 }
 
 impl Config {

@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    clock,
-    config::Compat,
-    intake,
+    clock, intake,
     opensearch::{Client, bulk::Item},
-    record::{self, Naming, Receipt, compat, fields::FieldSet},
+    record::{
+        self, Naming, Receipt,
+        compat::{self, Compat},
+        fields::FieldSet,
+    },
     spool::{AppendError, Entry, EntryId, Fate, Settlement, Spool},
     telemetry,
 };

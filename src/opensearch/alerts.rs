@@ -2,9 +2,9 @@
 //! `GET _plugins/_alerting/monitors/{id}`, `POST …/monitors/_search`, `GET …/monitors/alerts`.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Client, Error, segment};
+use super::{Client, Error, alerting, segment};
 use opensearch::http::Method;
 
 /// How many of a monitor's alerts are read, newest first.
@@ -49,16 +49,11 @@ pub async fn monitor(client: &Client, id: &str) -> Result<Option<Monitor>, Error
 /// # Errors
 /// [`Error`], but for a 404.
 pub async fn monitor_named(client: &Client, name: &str) -> Result<Option<Monitor>, Error> {
-    let query = json!({"size": 2, "query": {"term": {"monitor.name.keyword": name}}});
-    let path = "_plugins/_alerting/monitors/_search";
-    let Some(answer) = absent_is_none(client.call(Method::Post, path, Some(&query)).await)? else {
-        return Ok(None);
-    };
-    let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let [hit] = hits else { return Ok(None) };
-    let source = &hit["_source"];
-    let monitor = source.get("monitor").unwrap_or(source);
-    Ok(hit["_id"].as_str().map(|id| of(id, monitor)))
+    let found = absent_is_none(alerting::monitors_named(client, name).await)?.unwrap_or_default();
+    match found.as_slice() {
+        [one] => Ok(Some(of(&one.id, &one.body))),
+        _ => Ok(None),
+    }
 }
 
 /// The newest alerts of a monitor, active and past.
@@ -94,11 +89,11 @@ fn state(alert: &Value) -> Option<AlertState> {
     })
 }
 
-fn absent_is_none(answer: Result<Value, Error>) -> Result<Option<Value>, Error> {
+/// Nothing where there is no such thing, or no plugin to ask for it.
+fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        // A store without the plugin answers 400 "no handler found" for its routes.
-        Err(error) if error.is_not_found() || error.status() == Some(400) => Ok(None),
+        Err(error) if error.is_not_found() || alerting::is_unavailable(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

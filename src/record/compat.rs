@@ -8,13 +8,19 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Naming, Record, Write, body_hash, hashed, index_name, time};
-use crate::{
-    config::Compat,
-    intake::{
-        Envelope,
-        repair::{self, Repair},
-    },
+use crate::intake::{
+    Envelope,
+    repair::{self, Repair},
 };
+
+/// An upstream version whose documents are written exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    /// Malcolm 26.01.
+    Malcolm2601,
+    /// Malcolm 26.08.
+    Malcolm2608,
+}
 
 /// Length of `2026-11-06T05:00:00`.
 const DATE_AND_TIME: usize = 19;

@@ -82,6 +82,23 @@ async fn wait_for(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn three_starts_leave_one_disabled_monitor() {
+    let store = store!(alerting);
+    let _alone = support::provisioning(&store).await;
+    for _ in 0..3 {
+        let app = App::start_provisioning(&store).await;
+        ready(&app, &store).await;
+        app.stop().await;
+    }
+    let name = json!({"term": {"monitor.name.keyword": "Malcolm API Loopback Monitor"}});
+    let search = "_plugins/_alerting/monitors/_search";
+    let found = store.json(Method::Post, search, json!({"query": name})).await.expect("monitors");
+    let found = found["hits"]["hits"].as_array().expect("hits");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0]["_source"]["enabled"], json!(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_monitor_that_fires_becomes_one_record_with_the_alerts_real_id() {
     let store = store!(alerting);
     let _alone = support::provisioning(&store).await;
