@@ -4,7 +4,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -45,6 +45,8 @@ pub fn load_or_make(dir: &Path) -> io::Result<WebhookToken> {
 /// # Errors
 /// When it cannot be written; then the one before is still there.
 pub fn keep(dir: &Path, token: &WebhookToken) -> io::Result<()> {
+    // `provision apply` may come before the first `serve`.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let new = dir.join(format!("{FILE}.new"));
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -63,14 +65,16 @@ mod tests {
 
     #[test]
     fn it_is_made_once_and_for_this_user_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let made = load_or_make(dir.path()).unwrap();
-        assert!(load_or_make(dir.path()).unwrap().is(&made));
-        let permissions = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("data");
+        assert!(load(&dir).unwrap().is_none());
+        let made = load_or_make(&dir).unwrap();
+        assert!(load_or_make(&dir).unwrap().is(&made));
+        let permissions = fs::metadata(dir.join(FILE)).unwrap().permissions();
         assert_eq!(permissions.mode() & 0o777, 0o600);
         let other = WebhookToken::generate();
-        keep(dir.path(), &other).unwrap();
-        assert!(load_or_make(dir.path()).unwrap().is(&other));
+        keep(&dir, &other).unwrap();
+        assert!(load_or_make(&dir).unwrap().is(&other));
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub enum LogFormat {
 }
 
 /// Libraries that tell too much below a warning; a filter that names one of them overrides it.
-const QUIET: &str = "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn";
+/// The verifier says what our own error says too.
+const QUIET: &str =
+    "h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,rustls=warn,rustls_platform_verifier=off";
 
 /// Starts logging.
 ///
