@@ -1,0 +1,18 @@
+//! How much is done: a little in `scripts/test`, a lot in `scripts/torture`.
+
+use std::time::Duration;
+
+/// What a run of `scripts/torture --minutes N` may take in all; `None` in `scripts/test`.
+pub fn minutes() -> Option<f64> {
+    std::env::var("ALERTLOOP_TORTURE_MINUTES").ok()?.parse().ok()
+}
+
+/// How often something is done.
+pub fn times(short: u32, long: u32) -> u32 {
+    if minutes().is_some() { long } else { short }
+}
+
+/// How long something goes on: `short`, or this share of the torture's minutes.
+pub fn span(short: Duration, share: f64) -> Duration {
+    minutes().map_or(short, |minutes| Duration::from_secs_f64(minutes * 60.0 * share))
+}

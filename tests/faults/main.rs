@@ -1,0 +1,19 @@
+//! What is promised, while things break: the process, the machine, the disk, the store, the way to
+//! it. A module per kind of fault.
+//!
+//! `scripts/test faults` runs the short form of each; `scripts/torture` the long one, and makes a
+//! report of it. Both run one test at a time: some of them stop the node that all share.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly, start tasks and look at the clock"
+)]
+
+mod effort;
+mod ledger;
+mod report;
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, reason = "the integration tests use the rest of it")]
+mod support;
