@@ -12,6 +12,7 @@ pub mod compat;
 pub mod fields;
 pub mod index_name;
 pub mod merge_body;
+pub mod misfit;
 
 use fields::FieldSet;
 use index_name::IndexName;

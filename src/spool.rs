@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
@@ -28,11 +28,16 @@ use crate::intake::Envelope;
 mod dead_letters;
 mod entries;
 mod group_commit;
+mod room;
 mod schema;
+mod trouble;
 
 pub use dead_letters::DeadLetter;
 pub use entries::Stats;
+use group_commit::Then;
+use room::Room;
 pub use schema::VERSION;
+use trouble::Trouble;
 
 /// Appends and settlements that may wait for the commit thread before the next has to wait itself.
 const WAITING_JOBS: usize = 2_048;
@@ -47,6 +52,8 @@ pub struct Entry {
     pub id: EntryId,
     /// What was received.
     pub envelope: Envelope,
+    /// Whether it is what was written; else the disk has changed it.
+    pub is_intact: bool,
 }
 
 /// What has become of an entry.
@@ -75,6 +82,14 @@ pub enum AppendError {
     Full {
         /// The limit, in bytes.
         limit: u64,
+    },
+    /// The disk has nearly no room left.
+    #[error("the disk of the data directory is full ({free} bytes are free, {reserve} are kept)")]
+    DiskFull {
+        /// Free space, in bytes.
+        free: u64,
+        /// What is left free, so that the spool can still empty itself.
+        reserve: u64,
     },
     /// The disk or the file.
     #[error("the spool cannot write: {0}")]
@@ -143,8 +158,8 @@ struct Shared {
     appended: Notify,
     /// Who waits for the fate of an entry.
     watchers: Mutex<HashMap<EntryId, oneshot::Sender<Fate>>>,
-    /// Whether the last transaction failed.
-    failing: AtomicBool,
+    /// What is wrong at present.
+    trouble: Trouble,
     /// The newest entry that is on disk, since the start.
     last_id: AtomicI64,
     /// Entries and dead letters that the file holds.
@@ -182,8 +197,9 @@ impl Spool {
             counter.store(count, Ordering::Relaxed);
         }
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
+        let room = Room::new(dir, limit);
         let thread =
-            group_commit::spawn(writer, waiting, Arc::clone(&shared), limit).map_err(directory)?;
+            group_commit::spawn(writer, waiting, Arc::clone(&shared), room).map_err(directory)?;
         let thread = Mutex::new(Some(thread));
         Ok(Self { jobs, reader: Mutex::new(reader), shared, thread, _lock: lock })
     }
@@ -252,7 +268,8 @@ impl Spool {
         count: usize,
         bytes: usize,
     ) -> rusqlite::Result<Vec<Entry>> {
-        entries::after(&self.reader(), after, count, bytes)
+        let entries = entries::after(&self.reader(), after, count, bytes);
+        self.noted(entries)
     }
 
     /// These entries, as far as they are there, oldest first.
@@ -260,7 +277,8 @@ impl Spool {
     /// # Errors
     /// When the file cannot be read.
     pub fn entries(&self, ids: &[EntryId]) -> rusqlite::Result<Vec<Entry>> {
-        entries::with_ids(&self.reader(), ids)
+        let entries = entries::with_ids(&self.reader(), ids);
+        self.noted(entries)
     }
 
     /// How much is waiting, and since when.
@@ -289,6 +307,30 @@ impl Spool {
         dead_letters::one(&self.reader(), id)
     }
 
+    /// Makes dead letters entries again, at the end of the spool; tells how many. The head of a
+    /// body that was too large stays.
+    ///
+    /// # Errors
+    /// When the disk fails: then they are all still dead letters.
+    pub async fn replay(&self, ids: Vec<i64>) -> Result<u64, AppendError> {
+        self.move_letters(ids, Then::Replay).await
+    }
+
+    /// Removes dead letters for good; tells how many there were.
+    ///
+    /// # Errors
+    /// When the disk fails: then they are all still there.
+    pub async fn drop_letters(&self, ids: Vec<i64>) -> Result<u64, AppendError> {
+        self.move_letters(ids, Then::Drop).await
+    }
+
+    async fn move_letters(&self, ids: Vec<i64>, then: Then) -> Result<u64, AppendError> {
+        let (done, answer) = oneshot::channel();
+        let job = group_commit::Job::Letters { ids, then, done };
+        self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
     /// Resolves at the next append; what was appended since the last call counts too.
     pub async fn appended(&self) {
         self.shared.appended.notified().await;
@@ -300,10 +342,10 @@ impl Spool {
         self.shared.last_id.load(Ordering::Relaxed)
     }
 
-    /// Whether the last write failed.
+    /// What is wrong with the file or its disk, if something is.
     #[must_use]
-    pub fn is_failing(&self) -> bool {
-        self.shared.failing.load(Ordering::Relaxed)
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.text()
     }
 
     /// Ends the commit thread after what is waiting, and waits for it. Later appends fail.
@@ -314,6 +356,14 @@ impl Spool {
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(thread.map(JoinHandle::join));
+    }
+
+    fn noted<T>(&self, read: rusqlite::Result<T>) -> rusqlite::Result<T> {
+        match &read {
+            Ok(_) => self.shared.trouble.can_read(),
+            Err(fault) => self.shared.trouble.cannot_read(fault),
+        }
+        read
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {

@@ -7,10 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,28 +20,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
-    clock, intake,
     opensearch::{Client, bulk::Item},
-    record::{
-        self, Naming, Receipt,
-        compat::{self, Compat},
-        fields::FieldSet,
-    },
+    record::{Naming, compat::Compat, fields::FieldSet},
     spool::{AppendError, Entry, EntryId, Fate, Settlement, Spool},
     telemetry,
 };
 
 pub mod backoff;
+mod batch;
 mod firing;
+mod health;
 pub mod outcome;
 mod parked;
 mod sink;
 
 use backoff::Backoff;
-use firing::{Firings, Readiness};
+use batch::{Batch, Prepared, Work};
+use firing::Firings;
+pub use health::Health;
 use outcome::Outcome;
 use parked::Parked;
-use sink::Operation;
 
 /// A batch holds at most this many entries, and about this many bytes of bodies.
 const BATCH: usize = 1_000;
@@ -76,46 +71,6 @@ pub struct Settings {
 /// Whether records may be written, and into which fields: `None` until the index template is there.
 pub type Gate = watch::Receiver<Option<Arc<FieldSet>>>;
 
-/// How the writer fares, for readiness and for how long an answer waits.
-#[derive(Default)]
-pub struct Health {
-    ok: AtomicBool,
-    trouble: Mutex<Option<String>>,
-}
-
-impl Health {
-    /// Whether the last request to the store succeeded.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.ok.load(Ordering::Relaxed)
-    }
-
-    /// What is wrong, if something is.
-    #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes a success; logs it when it is a change.
-    pub fn succeeded(&self) {
-        if !self.ok.swap(true, Ordering::Relaxed) {
-            let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if trouble.is_some() {
-                info!("the store takes alerts again");
-            }
-        }
-    }
-
-    /// Notes a failure; logs it when it is a change.
-    pub fn failed(&self, reason: &str) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.ok.swap(false, Ordering::Relaxed) || trouble.as_deref() != Some(reason) {
-            warn!(error = %reason, "the store does not take alerts now; they are kept and sent again");
-            *trouble = Some(reason.to_owned());
-        }
-    }
-}
-
 /// The worker.
 pub struct Writer {
     spool: Arc<Spool>,
@@ -131,6 +86,8 @@ pub struct Writer {
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     settling: FuturesUnordered<BoxFuture<'static, Result<(), AppendError>>>,
     outage: Option<Outage>,
+    /// The spool cannot be read, or nobody tells an alert's id: nothing is read before then.
+    pause: Option<(Instant, Backoff)>,
 }
 
 /// The store takes no request: what could not be sent, and when it is tried again.
@@ -140,35 +97,8 @@ struct Outage {
     due: Instant,
 }
 
-/// An entry on its way.
-struct Work {
-    id: EntryId,
-    /// Why some of its alerts are refused.
-    refused: Vec<String>,
-    /// The index that does not take it now, and why.
-    busy: Option<(String, String)>,
-    /// The store's answers.
-    stored: Vec<Item>,
-}
-
-/// Entries that go to the store together.
-#[derive(Default)]
-struct Batch {
-    works: Vec<Work>,
-    operations: Vec<Operation>,
-    /// Whose operation each is, by position in `works`.
-    places: Vec<usize>,
-}
-
 /// A batch that was sent, with the answers; or the reason why the store takes none.
 type Sent = (Batch, Result<Vec<sink::Answer>, String>);
-
-/// What an entry is after it was decoded.
-enum Prepared {
-    Operations(Work, Vec<Operation>),
-    /// It waits for its alert's id.
-    Waits(Instant),
-}
 
 impl Writer {
     /// A worker that has done nothing yet.
@@ -183,7 +113,7 @@ impl Writer {
         let firings = Firings::new(client.clone());
         let (sending, settling) = (FuturesUnordered::new(), FuturesUnordered::new());
         let parked = Parked::default();
-        let (cursor, last_at_send, outage) = (0, 0, None);
+        let (cursor, last_at_send, outage, pause) = (0, 0, None, None);
         Self {
             spool,
             client,
@@ -197,13 +127,14 @@ impl Writer {
             sending,
             settling,
             outage,
+            pause,
         }
     }
 
     /// Moves entries until `stop`; what is in flight then is finished first.
     ///
     /// # Errors
-    /// When the spool cannot be read or written any more.
+    /// When the spool is closed before it.
     pub async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         // The index template decides on types: before it is there, nothing may be written.
         let mut gate = self.gate.clone();
@@ -213,7 +144,7 @@ impl Writer {
             Some(Err(_)) | None => return Ok(()),
         }
         while !stop.is_cancelled() {
-            self.send_more().await?;
+            self.send_more().await;
             let due = self.next_due().map(tokio::time::Instant::from_std);
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -232,26 +163,27 @@ impl Writer {
     }
 
     /// Starts requests, as far as there is something to send and room to send it.
-    async fn send_more(&mut self) -> anyhow::Result<()> {
+    async fn send_more(&mut self) {
         if self.outage.is_some() {
             self.probe();
-            return Ok(());
+            return;
         }
         while self.may_send() {
-            let entries = tokio::task::block_in_place(|| self.next_entries())
-                .context("cannot read the spool")?;
+            let entries = tokio::task::block_in_place(|| self.next_entries());
             if entries.is_empty() {
-                return Ok(());
+                return;
             }
             let batch = self.prepare_batch(entries).await;
             self.send(batch);
         }
-        Ok(())
     }
 
     /// An idle writer sends what there is at once. Beside a request in flight a second one goes
     /// only when enough has gathered: many small requests would cost the store more than they win.
     fn may_send(&self) -> bool {
+        if self.pause.as_ref().is_some_and(|(due, _)| *due > Instant::now()) {
+            return false;
+        }
         match self.sending.len() {
             0 => true,
             in_flight if in_flight < self.settings.requests_in_flight => {
@@ -267,11 +199,11 @@ impl Writer {
         }
     }
 
-    fn send(&mut self, batch: Batch) {
+    fn send(&mut self, mut batch: Batch) {
         self.last_at_send = self.spool.last_id();
         let client = self.client.clone();
         self.sending.push(Box::pin(async move {
-            let answers = sink::send(&client, &batch.operations).await;
+            let answers = sink::send(&client, &mut batch.operations).await;
             (batch, answers)
         }));
     }
@@ -291,34 +223,73 @@ impl Writer {
         match &self.outage {
             Some(_) if !self.sending.is_empty() => None,
             Some(outage) => Some(outage.due),
-            None if self.sending.len() < self.settings.requests_in_flight => self.parked.next_due(),
+            None if self.sending.len() < self.settings.requests_in_flight => {
+                let paused = self.pause.as_ref().map(|(due, _)| *due);
+                paused.or_else(|| self.parked.next_due())
+            }
             None => None,
         }
     }
 
-    fn next_entries(&mut self) -> rusqlite::Result<Vec<Entry>> {
+    /// What is due and what is new, as far as it can be read; the spool says it when it cannot.
+    fn next_entries(&mut self) -> Vec<Entry> {
         let due = self.parked.take_due(Instant::now(), BATCH);
-        let mut entries = if due.is_empty() { Vec::new() } else { self.spool.entries(&due)? };
+        let mut entries = Vec::new();
+        if !due.is_empty() {
+            match self.spool.entries(&due) {
+                Ok(parked) => entries = parked,
+                Err(_) => {
+                    let again = self.pause();
+                    due.into_iter().for_each(|id| self.parked.wait_until(again, id));
+                    return entries;
+                }
+            }
+        }
         let parked = self.parked.len();
         gauge!(telemetry::PARKED).set(u32::try_from(parked).unwrap_or(u32::MAX));
         if parked < MOST_PARKED && entries.len() < BATCH {
-            let fresh = self.spool.next_batch(self.cursor, BATCH - entries.len(), BATCH_BYTES)?;
-            self.cursor = fresh.last().map_or(self.cursor, |entry| entry.id);
-            entries.extend(fresh);
+            match self.spool.next_batch(self.cursor, BATCH - entries.len(), BATCH_BYTES) {
+                Ok(fresh) => {
+                    self.cursor = fresh.last().map_or(self.cursor, |entry| entry.id);
+                    entries.extend(fresh);
+                }
+                Err(_) => drop(self.pause()),
+            }
         }
-        Ok(entries)
+        entries
+    }
+
+    /// Reads nothing for a while, longer each time until [`Self::pause`] is cleared; till when.
+    fn pause(&mut self) -> Instant {
+        let begin = || (Instant::now(), Backoff::new(FIRST_WAIT, LONGEST_WAIT));
+        let (due, backoff) = self.pause.get_or_insert_with(begin);
+        *due = Instant::now() + backoff.next_wait();
+        *due
     }
 
     async fn prepare_batch(&mut self, entries: Vec<Entry>) -> Batch {
         self.firings.begin_batch();
         let known = self.gate.borrow().clone().unwrap_or_default();
         let mut batch = Batch::default();
+        let mut away = None;
         for entry in entries {
             let id = entry.id;
-            let (work, operations) = match self.prepare(entry, &known).await {
+            if let Some(due) = away {
+                self.parked.wait_until(due, id);
+                continue;
+            }
+            let prepared = batch::prepare(entry, &self.settings, &mut self.firings, &known).await;
+            let (work, operations) = match prepared {
                 Prepared::Operations(work, operations) => (work, operations),
-                Prepared::Waits(due) => {
+                Prepared::NotYet(due) => {
                     self.parked.wait_until(due, id);
+                    continue;
+                }
+                Prepared::StoreAway(reason) => {
+                    self.health.failed(&reason);
+                    let due = self.pause();
+                    self.parked.wait_until(due, id);
+                    away = Some(due);
                     continue;
                 }
             };
@@ -328,63 +299,12 @@ impl Writer {
                 self.parked.join(&operation.index, id);
                 continue;
             }
-            batch.places.extend(operations.iter().map(|_| batch.works.len()));
-            batch.operations.extend(operations);
-            batch.works.push(work);
+            batch.push(work, operations);
+        }
+        if away.is_none() {
+            self.pause = None;
         }
         batch
-    }
-
-    /// Decodes an entry and makes the operations that store it.
-    async fn prepare(&mut self, entry: Entry, known: &FieldSet) -> Prepared {
-        let Entry { id, envelope } = entry;
-        let mut work = Work { id, refused: Vec::new(), busy: None, stored: Vec::new() };
-        if let Some(level) = self.settings.compat {
-            let mut operations = Vec::new();
-            match compat::record(&envelope, level, &self.settings.naming) {
-                Ok(record) => operations.push(record.into()),
-                Err(reason) => work.refused.push(reason),
-            }
-            return Prepared::Operations(work, operations);
-        }
-        let alerts = match intake::decode(&envelope, self.settings.body_limit) {
-            Ok(alerts) => alerts,
-            Err(fault) => {
-                work.refused.push(fault.to_string());
-                return Prepared::Operations(work, Vec::new());
-            }
-        };
-        let several = alerts.len() > 1;
-        let mut operations = Vec::with_capacity(alerts.len());
-        for (position, alert) in alerts.into_iter().enumerate() {
-            let mut alert = match alert {
-                Ok(alert) => alert,
-                Err(fault) if several => {
-                    work.refused.push(format!("alert {}: {fault}", position + 1));
-                    continue;
-                }
-                Err(fault) => {
-                    work.refused.push(fault.to_string());
-                    continue;
-                }
-            };
-            if self.settings.ask_alerting {
-                let ready =
-                    self.firings.complete(&mut alert, envelope.received, clock::now()).await;
-                match ready {
-                    Readiness::Ready => {}
-                    Readiness::NotYet(due) => return Prepared::Waits(due),
-                    Readiness::StoreAway(due, reason) => {
-                        self.health.failed(&reason);
-                        return Prepared::Waits(due);
-                    }
-                }
-            }
-            let hash = record::body_hash(&envelope.body, position);
-            let receipt = Receipt { received: envelope.received, hash: &hash };
-            operations.push(record::build(&alert, receipt, &self.settings.naming, known).into());
-        }
-        Prepared::Operations(work, operations)
     }
 
     /// Takes note of what became of a batch.

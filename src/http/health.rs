@@ -59,8 +59,8 @@ pub async fn ping() -> Json<Value> {
 pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
     let held = tokio::task::block_in_place(|| state.spool.stats());
     let stopping = state.readiness.stopping.load(Ordering::Relaxed);
-    let failing = state.spool.is_failing();
-    let ready = !stopping && !failing && held.is_ok();
+    let trouble = state.spool.trouble().or_else(|| held.as_ref().err().map(ToString::to_string));
+    let ready = !stopping && trouble.is_none();
     let held = held.unwrap_or_default();
     let provisioning =
         state.readiness.provisioning.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -70,7 +70,8 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
         "ready": ready,
         "stopping": stopping,
         "spool": {
-            "writable": !failing,
+            "writable": trouble.is_none(),
+            "trouble": trouble,
             "waiting": held.waiting,
             "oldest": held.oldest.map(|at| at.to_string()),
             "bytes": held.bytes,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, types::Type};
 
-use super::{Entry, EntryId};
+use super::{Entry, EntryId, room::Size};
 use crate::intake::{Encoding, Envelope};
 
 /// Tables with more rows than this are not counted at the start.
@@ -31,7 +31,7 @@ pub fn after(
     bytes: usize,
 ) -> rusqlite::Result<Vec<Entry>> {
     let mut select = connection.prepare_cached(
-        "SELECT id, source, received, content_type, encoding, body FROM entry
+        "SELECT id, source, received, content_type, encoding, body, checksum FROM entry
          WHERE id > ?1 ORDER BY id LIMIT ?2",
     )?;
     let mut rows = select.query((after, i64::try_from(count).unwrap_or(i64::MAX)))?;
@@ -48,7 +48,8 @@ pub fn after(
 
 pub fn with_ids(connection: &Connection, ids: &[EntryId]) -> rusqlite::Result<Vec<Entry>> {
     let mut select = connection.prepare_cached(
-        "SELECT id, source, received, content_type, encoding, body FROM entry WHERE id = ?1",
+        "SELECT id, source, received, content_type, encoding, body, checksum FROM entry
+         WHERE id = ?1",
     )?;
     let mut entries = Vec::with_capacity(ids.len());
     for id in ids {
@@ -78,19 +79,36 @@ pub fn stats(connection: &Connection, counts: (u64, u64)) -> rusqlite::Result<St
         Ok(millis.and_then(|millis| Timestamp::from_millisecond(millis).ok()))
     };
     let (oldest, oldest_dead_letter) = (oldest("entry")?, oldest("dead_letter")?);
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
-    let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
     Ok(Stats {
         waiting: if oldest.is_some() { counts.0.max(1) } else { 0 },
         oldest,
         dead_letters: if oldest_dead_letter.is_some() { counts.1.max(1) } else { 0 },
         oldest_dead_letter,
-        bytes: pages * pragma("page_size")?,
+        bytes: Size::of(connection).live,
     })
 }
 
 fn entry(row: &Row) -> rusqlite::Result<Entry> {
-    Ok(Entry { id: row.get(0)?, envelope: envelope(row, 1)? })
+    let envelope = envelope(row, 1)?;
+    let written: Option<u32> = row.get(6)?;
+    let is_intact = written.is_none_or(|written| written == checksum(&envelope));
+    Ok(Entry { id: row.get(0)?, envelope, is_intact })
+}
+
+/// What an envelope's row is checked against when it is read (CRC-32): SQLite itself would not see
+/// that the disk gives back another body than was written.
+pub fn checksum(envelope: &Envelope) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [
+        envelope.source.map_or("", crate::alert::Source::name).as_bytes(),
+        &envelope.received.as_millisecond().to_be_bytes(),
+        envelope.content_type.as_bytes(),
+        envelope.encoding.name().as_bytes(),
+        &envelope.body,
+    ] {
+        hasher.update(part);
+    }
+    hasher.finalize()
 }
 
 /// An envelope in the columns `source, received, content_type, encoding, body` from `first` on.

@@ -9,9 +9,11 @@ use std::{
 
 use rusqlite::{Connection, Transaction, params};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
 
-use super::{AppendError, EntryId, Fate, Settlement, Shared};
+use super::{
+    AppendError, EntryId, Fate, Settlement, Shared, entries,
+    room::{self, Room},
+};
 use crate::{clock, intake::Envelope};
 
 /// At most this many jobs share a transaction: bounds how long the first one waits.
@@ -28,20 +30,31 @@ pub enum Job {
     Append { envelope: Envelope, watch: Option<oneshot::Sender<Fate>>, done: Done<EntryId> },
     Settle { settlements: Vec<Settlement>, done: Done<()> },
     SetAside { envelope: Envelope, reason: String, done: Done<()> },
+    Letters { ids: Vec<i64>, then: Then, done: Done<u64> },
     Close { done: oneshot::Sender<()> },
 }
 
-/// How a transaction changes the counts.
+/// What becomes of dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// They are entries again.
+    Replay,
+    /// They are gone for good.
+    Drop,
+}
+
+/// How a transaction changes the counts: so many more, so many fewer.
 #[derive(Default)]
 struct Change {
     entries: (u64, u64),
-    dead_letters: u64,
+    dead_letters: (u64, u64),
 }
 
 /// An answer that goes out after the commit.
 enum Answer {
     Appended(Done<EntryId>, EntryId),
     Done(Done<()>),
+    Moved(Done<u64>, u64),
 }
 
 /// Starts the thread. It ends on [`Job::Close`], or when every sender is gone.
@@ -49,9 +62,9 @@ pub fn spawn(
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
-    limit: u64,
+    room: Room,
 ) -> io::Result<JoinHandle<()>> {
-    let writer = Writer { connection, jobs, shared, limit };
+    let writer = Writer { connection, jobs, shared, room };
     thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run())
 }
 
@@ -59,13 +72,13 @@ struct Writer {
     connection: Connection,
     jobs: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
-    limit: u64,
+    room: Room,
 }
 
 impl Writer {
     fn run(mut self) {
         let mut group = VecDeque::with_capacity(GROUP);
-        while let Some(first) = self.jobs.blocking_recv() {
+        while let Some(first) = self.next() {
             let mut bytes = size(&first);
             group.push_back(first);
             while group.len() < GROUP && bytes < GROUP_BYTES {
@@ -75,22 +88,31 @@ impl Writer {
             }
             if let Some(closed) = self.commit(&mut group, bytes) {
                 // So that after an orderly stop the one file holds everything.
-                if let Err(fault) =
-                    self.connection.pragma_update(None, "wal_checkpoint", "TRUNCATE")
-                {
-                    warn!(error = %fault, "the log of the spool stays beside it until the next start");
-                }
+                room::empty_log(&self.connection);
                 closed.send(()).ok();
                 return;
             }
         }
     }
 
+    /// The next job; space is given back only while nobody waits.
+    fn next(&mut self) -> Option<Job> {
+        while self.jobs.is_empty() && room::give_back(&self.connection) {}
+        self.jobs.blocking_recv()
+    }
+
     /// Commits the group and answers each job; gives who asked to close, if somebody did.
     fn commit(&mut self, group: &mut VecDeque<Job>, bytes: usize) -> Option<oneshot::Sender<()>> {
         let mut close = None;
         let mut answers = Vec::with_capacity(group.len());
-        let full = self.is_full(bytes);
+        let refusal = match bytes {
+            0 => None,
+            bytes => self.room.refusal(&self.connection, bytes),
+        };
+        if bytes > 0 {
+            self.shared.trouble.room(refusal.as_ref());
+        }
+        let refusal = refusal.or_else(|| self.shared.trouble.refusal());
         let mut change = Change::default();
         let result = self.connection.transaction().and_then(|transaction| {
             while let Some(job) = group.pop_front() {
@@ -100,7 +122,7 @@ impl Writer {
                     apply(
                         &transaction,
                         job,
-                        full.as_ref(),
+                        refusal.as_ref(),
                         &self.shared,
                         &mut answers,
                         &mut change,
@@ -113,6 +135,9 @@ impl Writer {
             Ok(()) => {
                 self.count(&change);
                 self.answer(answers);
+                if matches!(refusal, Some(AppendError::DiskFull { .. })) {
+                    room::empty_log(&self.connection);
+                }
             }
             Err(fault) => self.fail(&fault, answers, group),
         }
@@ -120,19 +145,20 @@ impl Writer {
     }
 
     fn count(&self, change: &Change) {
-        let Change { entries: (more, fewer), dead_letters } = change;
-        self.shared.entries.fetch_add(*more, Ordering::Relaxed);
-        let less = |count: u64| Some(count.saturating_sub(*fewer));
-        // The count of a long backlog is an estimate, so it may come out below nothing.
-        self.shared.entries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
-        self.shared.dead_letters.fetch_add(*dead_letters, Ordering::Relaxed);
+        for (counter, (more, fewer)) in [
+            (&self.shared.entries, change.entries),
+            (&self.shared.dead_letters, change.dead_letters),
+        ] {
+            counter.fetch_add(more, Ordering::Relaxed);
+            // The count of a long backlog is an estimate, so it may come out below nothing.
+            let less = |count: u64| Some(count.saturating_sub(fewer));
+            counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
+        }
     }
 
     fn answer(&self, answers: Vec<(Answer, Option<AppendError>)>) {
-        if self.shared.failing.swap(false, Ordering::Relaxed) {
-            info!("the spool can write again");
-        }
-        let mut last = None;
+        self.shared.trouble.can_write();
+        let (mut last, mut replayed) = (None, false);
         for (answer, refused) in answers {
             match (answer, refused) {
                 (Answer::Appended(done, id), None) => {
@@ -140,12 +166,19 @@ impl Writer {
                     drop(done.send(Ok(id)));
                 }
                 (Answer::Done(done), None) => drop(done.send(Ok(()))),
+                (Answer::Moved(done, count), None) => {
+                    replayed |= count > 0;
+                    drop(done.send(Ok(count)));
+                }
                 (Answer::Appended(done, _), Some(refused)) => drop(done.send(Err(refused))),
                 (Answer::Done(done), Some(refused)) => drop(done.send(Err(refused))),
+                (Answer::Moved(done, _), Some(refused)) => drop(done.send(Err(refused))),
             }
         }
         if let Some(id) = last {
             self.shared.last_id.store(id, Ordering::Relaxed);
+        }
+        if last.is_some() || replayed {
             self.shared.appended.notify_one();
         }
     }
@@ -157,10 +190,7 @@ impl Writer {
         answers: Vec<(Answer, Option<AppendError>)>,
         left: &mut VecDeque<Job>,
     ) {
-        if !self.shared.failing.swap(true, Ordering::Relaxed) {
-            error!(error = %fault, "the spool cannot write: alerts are refused with 503 until it can; look at the disk of the data directory");
-        }
-        let refused = AppendError::Write(fault.to_string());
+        let refused = self.shared.trouble.cannot_write(fault);
         let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         for (answer, _) in answers {
             match answer {
@@ -169,6 +199,7 @@ impl Writer {
                     drop(done.send(Err(refused.clone())));
                 }
                 Answer::Done(done) => drop(done.send(Err(refused.clone()))),
+                Answer::Moved(done, _) => drop(done.send(Err(refused.clone()))),
             }
         }
         for job in left.drain(..) {
@@ -177,36 +208,28 @@ impl Writer {
                 Job::Settle { done, .. } | Job::SetAside { done, .. } => {
                     drop(done.send(Err(refused.clone())));
                 }
+                Job::Letters { done, .. } => drop(done.send(Err(refused.clone()))),
                 Job::Close { done } => drop(done.send(())),
             }
         }
     }
-
-    fn is_full(&self, bytes: usize) -> Option<AppendError> {
-        let pragma = |name| {
-            self.connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0)).unwrap_or(0)
-        };
-        let pages = pragma("page_count").saturating_sub(pragma("freelist_count"));
-        let used = pages * pragma("page_size") + u64::try_from(bytes).unwrap_or(u64::MAX);
-        (used > self.limit).then_some(AppendError::Full { limit: self.limit })
-    }
 }
 
-/// Does one job within the transaction. When the spool is full, only settling goes on.
+/// Does one job within the transaction. When the spool takes no more, only what leaves it goes on.
 fn apply(
     transaction: &Transaction,
     job: Job,
-    full: Option<&AppendError>,
+    refusal: Option<&AppendError>,
     shared: &Shared,
     answers: &mut Vec<(Answer, Option<AppendError>)>,
     change: &mut Change,
 ) -> rusqlite::Result<()> {
     match job {
-        Job::Append { done, .. } if full.is_some() => {
-            answers.push((Answer::Appended(done, 0), full.cloned()));
+        Job::Append { done, .. } if refusal.is_some() => {
+            answers.push((Answer::Appended(done, 0), refusal.cloned()));
         }
-        Job::SetAside { done, .. } if full.is_some() => {
-            answers.push((Answer::Done(done), full.cloned()));
+        Job::SetAside { done, .. } if refusal.is_some() => {
+            answers.push((Answer::Done(done), refusal.cloned()));
         }
         Job::Append { envelope, watch, done } => {
             // Answered in any case, also when the insert fails.
@@ -230,11 +253,11 @@ fn apply(
         }
         Job::SetAside { envelope, reason, done } => {
             answers.push((Answer::Done(done), None));
-            change.dead_letters += 1;
+            change.dead_letters.0 += 1;
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO dead_letter
-                     (source, received, content_type, encoding, body, reason, attempts, died)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
+                     (source, received, content_type, encoding, body, reason, attempts, died, checksum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8)",
             )?;
             insert.execute(params![
                 envelope.source.map_or("", crate::alert::Source::name),
@@ -244,7 +267,15 @@ fn apply(
                 envelope.body,
                 reason,
                 clock::now().as_millisecond(),
+                entries::checksum(&envelope),
             ])?;
+        }
+        Job::Letters { ids, then, done } => {
+            answers.push((Answer::Moved(done, 0), None));
+            let moved = move_letters(transaction, &ids, then, change)?;
+            if let Some((Answer::Moved(_, count), _)) = answers.last_mut() {
+                *count = moved;
+            }
         }
         Job::Close { .. } => {}
     }
@@ -253,8 +284,8 @@ fn apply(
 
 fn insert(transaction: &Transaction, envelope: &Envelope) -> rusqlite::Result<EntryId> {
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO entry (source, received, content_type, encoding, body)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO entry (source, received, content_type, encoding, body, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     insert.insert(params![
         envelope.source.map_or("", crate::alert::Source::name),
@@ -262,6 +293,7 @@ fn insert(transaction: &Transaction, envelope: &Envelope) -> rusqlite::Result<En
         envelope.content_type,
         envelope.encoding.name(),
         envelope.body,
+        entries::checksum(envelope),
     ])
 }
 
@@ -273,16 +305,45 @@ fn settle(
     if let Some(reason) = &settlement.refused {
         let mut copy = transaction.prepare_cached(
             "INSERT INTO dead_letter
-                 (source, received, content_type, encoding, body, reason, attempts, died)
-             SELECT source, received, content_type, encoding, body, ?2, 1, ?3
+                 (source, received, content_type, encoding, body, reason, attempts, died, checksum)
+             SELECT source, received, content_type, encoding, body, ?2, attempts + 1, ?3, checksum
              FROM entry WHERE id = ?1",
         )?;
         let now = clock::now().as_millisecond();
-        change.dead_letters += u64::from(copy.execute(params![settlement.id, reason, now])? > 0);
+        change.dead_letters.0 += u64::from(copy.execute(params![settlement.id, reason, now])? > 0);
     }
     let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE id = ?1")?;
     change.entries.1 += u64::from(delete.execute([settlement.id])? > 0);
     Ok(())
+}
+
+/// Tells how many there were. The head of a body that was too large cannot be replayed.
+fn move_letters(
+    transaction: &Transaction,
+    ids: &[i64],
+    then: Then,
+    change: &mut Change,
+) -> rusqlite::Result<u64> {
+    let mut moved = 0;
+    for id in ids {
+        if then == Then::Replay {
+            let mut copy = transaction.prepare_cached(
+                "INSERT INTO entry
+                     (source, received, content_type, encoding, body, attempts, checksum)
+                 SELECT source, received, content_type, encoding, body, attempts, checksum
+                 FROM dead_letter WHERE id = ?1 AND attempts > 0",
+            )?;
+            if copy.execute([id])? == 0 {
+                continue;
+            }
+            change.entries.0 += 1;
+        }
+        let mut delete = transaction.prepare_cached("DELETE FROM dead_letter WHERE id = ?1")?;
+        let gone = u64::from(delete.execute([id])? > 0);
+        change.dead_letters.1 += gone;
+        moved += gone;
+    }
+    Ok(moved)
 }
 
 fn size(job: &Job) -> usize {
@@ -290,6 +351,6 @@ fn size(job: &Job) -> usize {
         Job::Append { envelope, .. } | Job::SetAside { envelope, .. } => {
             envelope.body.len() + ROW_BYTES
         }
-        Job::Settle { .. } | Job::Close { .. } => 0,
+        Job::Settle { .. } | Job::Letters { .. } | Job::Close { .. } => 0,
     }
 }

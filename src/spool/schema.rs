@@ -1,8 +1,10 @@
 //! The file's format, and how an older one becomes the present one.
 //!
-//! `user_version` is the format's number. Format 1:
-//! - `entry`: what was received and is not stored yet, in the order of `id`;
-//! - `dead_letter`: what is refused for good, with the reason.
+//! `user_version` is the format's number.
+//! - Format 1: `entry` is what was received and is not stored yet, in the order of `id`;
+//!   `dead_letter` is what is refused for good, with the reason.
+//! - Format 2: `checksum` tells whether a row is still what was written (null: written by format
+//!   1); an entry's `attempts` is how often it was a dead letter before.
 //!
 //! Times are epoch milliseconds; `source` is empty where the body has to tell.
 
@@ -13,10 +15,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// The present format.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// What brings format `n` to `n + 1`, at index `n`.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE entry (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         source TEXT NOT NULL,
@@ -36,7 +39,13 @@ const MIGRATIONS: [&str; 1] = ["
         attempts INTEGER NOT NULL,
         died INTEGER NOT NULL
     );
-"];
+",
+    "
+    ALTER TABLE entry ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE entry ADD COLUMN checksum INTEGER;
+    ALTER TABLE dead_letter ADD COLUMN checksum INTEGER;
+",
+];
 
 /// Opens the writing connection, and migrates the file.
 pub fn open(file: &Path) -> Result<Connection, OpenError> {
@@ -72,6 +81,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     connection.pragma_update(None, "cache_size", -4_000)?;
+    // Giving space back must not need any elsewhere, and the root of a container may be read-only.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(found)
 }
 

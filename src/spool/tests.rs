@@ -117,10 +117,104 @@ async fn a_full_spool_refuses_more_but_still_empties() {
         assert!(ids.len() < 12, "it has a limit");
     };
     assert!(matches!(refusal, AppendError::Full { .. }), "{refusal}");
-    assert!(!spool.is_failing(), "a full spool is no broken disk");
+    let trouble = spool.trouble().unwrap();
+    assert!(trouble.contains("full"), "{trouble}");
     assert_eq!(spool.stats().unwrap().waiting, ids.len() as u64);
     spool.settle(ids.into_iter().map(stored).collect()).await.unwrap();
     append(&spool, b"room again").await;
+    assert_eq!(spool.trouble(), None);
+}
+
+#[tokio::test]
+async fn a_dead_letter_can_be_replayed_or_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let refused = |id| Settlement { id, refused: Some("no".to_owned()) };
+    for body in [b"one", b"two"] {
+        let id = append(&spool, body).await;
+        spool.settle(vec![refused(id)]).await.unwrap();
+    }
+    spool.set_aside(envelope(b"head"), "too large".to_owned()).await.unwrap();
+    spool.appended().await;
+    assert_eq!(spool.replay(vec![1, 3, 9]).await.unwrap(), 1, "a head is no body");
+    spool.appended().await;
+    let again = spool.next_batch(0, 9, 1 << 20).unwrap();
+    assert_eq!(again.len(), 1);
+    assert_eq!((&again[0].envelope, again[0].is_intact), (&envelope(b"one"), true));
+    assert!(again[0].id > 2, "it goes to the end");
+    spool.settle(vec![refused(again[0].id)]).await.unwrap();
+    let told: Vec<_> =
+        spool.dead_letters(0, 9).unwrap().iter().map(|l| (l.id, l.attempts)).collect();
+    assert_eq!(told, [(2, 1), (3, 0), (4, 2)]);
+    assert_eq!(spool.drop_letters(vec![2, 3, 4, 5]).await.unwrap(), 3);
+    let stats = spool.stats().unwrap();
+    assert_eq!((stats.waiting, stats.dead_letters), (0, 0));
+}
+
+#[tokio::test]
+async fn a_body_that_the_disk_has_changed_is_told_from_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let mark = b"a body that can be found in the file";
+    append(&spool, mark).await;
+    append(&spool, b"another").await;
+    spool.close().await;
+    drop(spool);
+    let file = dir.path().join("spool.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let place = bytes.windows(mark.len()).position(|window| window == mark).unwrap();
+    bytes[place] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let intact: Vec<_> =
+        spool.next_batch(0, 9, 1 << 20).unwrap().iter().map(|entry| entry.is_intact).collect();
+    assert_eq!(intact, [false, true]);
+}
+
+#[tokio::test]
+async fn a_file_of_format_1_is_migrated_with_all_that_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy("tests/captured/spool-format-1.db", dir.path().join("spool.db")).unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let entries = spool.next_batch(0, 9, 1 << 20).unwrap();
+    let bodies: Vec<_> = entries.iter().map(|entry| entry.envelope.body.as_slice()).collect();
+    assert_eq!(bodies[0], b"waiting\0\xff");
+    assert_eq!((bodies.len(), bodies[1].len()), (2, 36));
+    assert!(entries.iter().all(|entry| entry.is_intact), "what has no checksum is believed");
+    assert_eq!(entries[0].envelope.encoding, Encoding::Gzip);
+    let letters = spool.dead_letters(0, 9).unwrap();
+    let told: Vec<_> = letters.iter().map(|l| (l.reason.as_str(), l.attempts)).collect();
+    assert_eq!((told[0].0.starts_with("not JSON"), told[0].1, told[1].1), (true, 1, 0));
+    assert_eq!(spool.replay(vec![letters[0].id]).await.unwrap(), 1);
+    assert!(append(&spool, b"new").await > 4, "no number is used twice");
+}
+
+#[tokio::test]
+async fn a_backlog_gives_its_space_back_when_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let size = || {
+        let of = |name| dir.path().join(name).metadata().map_or(0, |file| file.len());
+        of("spool.db") + of("spool.db-wal")
+    };
+    let body = vec![b'x'; 1 << 20];
+    let mut ids = Vec::new();
+    for _ in 0..48 {
+        ids.push(append(&spool, &body).await);
+    }
+    let kept = ids.split_off(40);
+    let full = size();
+    assert!(full > 48 << 20);
+    // First what needs moving, then all of it.
+    for (gone, most) in [(ids, 40 << 20), (kept, 4 << 20)] {
+        spool.settle(gone.into_iter().map(stored).collect()).await.unwrap();
+        let begun = std::time::Instant::now();
+        while size() > most {
+            assert!(begun.elapsed().as_secs() < 20, "{} of {full} bytes are left", size());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        append(&spool, b"it goes on").await;
+    }
 }
 
 #[tokio::test]

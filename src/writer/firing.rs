@@ -38,9 +38,9 @@ pub enum Readiness {
     Ready,
     /// Its id is not to be seen yet: ask again then.
     NotYet(Instant),
-    /// The store does not answer: ask again then. A record made now could get another id than the
-    /// alert's next firing.
-    StoreAway(Instant, String),
+    /// The store does not answer, and why. A record made now could get another id than the alert's
+    /// next firing.
+    StoreAway(String),
 }
 
 /// Asks the Alerting API, and remembers what will not change.
@@ -95,9 +95,7 @@ impl Firings {
                 Readiness::NotYet(Instant::now() + AGAIN)
             }
             Ok(Known::Nothing | Known::NotYet) => Readiness::Ready,
-            Err(fault) if fault.status().is_none() => {
-                Readiness::StoreAway(Instant::now() + AGAIN * 10, fault.to_string())
-            }
+            Err(fault) if fault.status().is_none() => Readiness::StoreAway(fault.to_string()),
             Err(fault) => {
                 let curable = !matches!(fault.status(), Some(400..=499));
                 if !self.faulty {

@@ -7,16 +7,18 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use serde_json::Value;
 
-use super::outcome::{Outcome, RequestFault};
+use super::outcome::{self, Outcome, RequestFault};
 use crate::{
     lifecycle::MERGE_SCRIPT,
     opensearch::{Client, bulk, bulk::Action, bulk::Item},
-    record::{Record, Write},
+    record::{Record, Write, misfit},
     telemetry,
 };
 
 /// A bulk request grows to at most about this many bytes.
 const REQUEST_BYTES: usize = 8 << 20;
+/// How often a record is sent again at once: as a merge, or without a value that does not fit.
+const ROUNDS: usize = 10;
 
 /// A record ready to be sent.
 pub struct Operation {
@@ -36,35 +38,63 @@ impl From<Record> for Operation {
     }
 }
 
+impl Operation {
+    /// Leaves out the value that the store refuses for its field; tells whether there was one.
+    fn leave_out_misfit(&mut self, item: &Item) -> bool {
+        let Some(field) = outcome::misfit(item) else { return false };
+        let Ok(Value::Object(mut document)) = serde_json::from_str(&self.document) else {
+            return false;
+        };
+        let left_out = misfit::leave_out(&mut document, &field);
+        if left_out {
+            self.document = Value::Object(document).to_string();
+        }
+        left_out
+    }
+}
+
 /// What became of an operation, and the store's answer to it, if it gave one.
 pub type Answer = (Outcome, Option<Item>);
 
-/// Sends all operations; `answers[n]` is that of `operations[n]`.
+/// Sends all operations; `answers[n]` is that of `operations[n]`. A document with a value that does
+/// not fit its field is sent again without it (`record::misfit`).
 ///
 /// # Errors
 /// The reason, when the store takes no request at all now; then some may be stored already, which
 /// does no harm: they are safe to repeat.
-pub async fn send(client: &Client, operations: &[Operation]) -> Result<Vec<Answer>, String> {
+pub async fn send(client: &Client, operations: &mut [Operation]) -> Result<Vec<Answer>, String> {
     let mut answers: Vec<Option<Answer>> = operations.iter().map(|_| None).collect();
-    let first: Vec<usize> = (0..operations.len()).collect();
-    let action = |operation: &Operation| match operation.write {
-        Write::Create | Write::Merge => Action::Create,
-        Write::Overwrite => Action::Index,
-    };
-    round(client, operations, &first, action, &mut answers).await?;
-    let exists = |answer: &Option<Answer>| matches!(answer, Some((Outcome::Exists, _)));
-    let again: Vec<usize> = first
-        .into_iter()
-        .filter(|&n| operations[n].write == Write::Merge && exists(&answers[n]))
-        .collect();
-    round(client, operations, &again, |_| Action::Script(MERGE_SCRIPT), &mut answers).await?;
-    for n in again {
-        if let Some((outcome @ Outcome::Exists, _)) = &mut answers[n] {
-            *outcome = Outcome::Busy("409 another writer was faster, again and again".to_owned());
+    let mut merging = vec![false; operations.len()];
+    let mut todo: Vec<usize> = (0..operations.len()).collect();
+    for _ in 0..ROUNDS {
+        let action = |n: usize, operation: &Operation| match operation.write {
+            Write::Overwrite => Action::Index,
+            Write::Merge if merging[n] => Action::Script(MERGE_SCRIPT),
+            Write::Create | Write::Merge => Action::Create,
+        };
+        round(client, operations, &todo, action, &mut answers).await?;
+        todo.retain(|&n| {
+            let operation = &mut operations[n];
+            match &answers[n] {
+                Some((Outcome::Exists, _)) if operation.write == Write::Merge => {
+                    !std::mem::replace(&mut merging[n], true)
+                }
+                Some((Outcome::Refused(_), Some(item))) => operation.leave_out_misfit(item),
+                _ => false,
+            }
+        });
+        if todo.is_empty() {
+            break;
         }
     }
-    let missing = || (Outcome::Busy("the store gave no answer for it".to_owned()), None);
-    Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(missing)).collect())
+    let settled = |(merging, answer): (bool, Option<Answer>)| match answer {
+        Some((Outcome::Exists, item)) if merging => {
+            (Outcome::Busy("409 another writer was faster, again and again".to_owned()), item)
+        }
+        Some(answer) => answer,
+        None => (Outcome::Busy("the store gave no answer for it".to_owned()), None),
+    };
+    Ok(merging.into_iter().zip(answers).map(settled).collect())
 }
 
 /// Sends the operations numbered `chosen`, in requests of bounded size.
@@ -72,7 +102,7 @@ async fn round(
     client: &Client,
     operations: &[Operation],
     chosen: &[usize],
-    action: impl Fn(&Operation) -> Action<'static>,
+    action: impl Fn(usize, &Operation) -> Action<'static>,
     answers: &mut [Option<Answer>],
 ) -> Result<(), String> {
     let mut todo = requests(operations, chosen);
@@ -84,7 +114,7 @@ async fn round(
             let operation = &operations[n];
             bulk::push(
                 &mut body,
-                action(operation),
+                action(n, operation),
                 &operation.index,
                 &operation.id,
                 &operation.document,

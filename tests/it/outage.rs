@@ -124,19 +124,42 @@ async fn a_blocked_index_holds_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_does_not_fit_leaves_the_record_and_is_kept() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let misfits = r#"{"alert":{"monitor":{"name":"m"},"trigger":{"name":"t"},"alert":"a",
+        "period":{"start":"2026-11-06T05:00:00Z","end":"2026-11-06T05:10:00Z"},
+        "body":{"source":{"ip":"not an address","port":"none","bytes":7}}}}"#;
+    // Once as a new document, once as another state of it.
+    for later in [misfits.to_owned(), misfits.replace("05:10", "05:20")] {
+        let answer = app.alert(later).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.json);
+        let records = store.wait_for_records(1).await;
+        let record = &records[0]["_source"];
+        assert_eq!(record["source"], json!({"bytes": 7}));
+        assert_eq!(record["tags"], json!(["repaired"]));
+        let original = record["event"]["original"].as_str().expect("kept");
+        assert!(original.contains("not an address") && original.contains("none"), "{original}");
+    }
+    assert!(app.dead_letters().await.is_empty());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_the_store_refuses_becomes_a_dead_letter_and_holds_no_other() {
     let store = store!();
     let app = App::start(&store, &[]).await;
-    let wrong = r#"{"alert":{"monitor":{"name":"m"},"trigger":{"name":"t"},"alert":"bad",
-        "period":{"start":"2026-11-06T05:00:00Z","end":"2026-11-06T05:10:00Z"},
-        "body":{"source":{"ip":"not an address"}}}}"#;
-    let answer = app.alert(wrong).await;
+    // In this index not even the alert's id fits its field.
+    let mapping =
+        json!({"mappings": {"properties": {"event": {"properties": {"id": {"type": "ip"}}}}}});
+    store.json(Method::Put, &store.index("261105"), mapping).await.expect("an index");
+    let answer = app.alert(alert_on("bad", "2026-11-05")).await;
     assert_eq!((answer.status, &answer.json["result"]["result"]), (202, &json!("dead-letter")));
     assert_eq!(app.alert(alert("good")).await.status, 200);
     let letters = app.dead_letters().await;
     assert_eq!(letters.len(), 1);
     let reason = letters[0]["reason"].as_str().expect("a reason");
-    assert!(reason.contains("source.ip"), "{reason}");
+    assert!(reason.contains("event.id"), "{reason}");
     assert_eq!(store.wait_for_records(1).await[0]["_id"], "261106-good");
     app.stop().await;
 }
