@@ -1,7 +1,11 @@
 //! The only wiring: settings → parts → tasks; what runs while it serves, and in which order it
-//! stops: readiness first, then the intake, then the writer, then the spool.
+//! stops: readiness first, a moment later the intake, then the writer, then the spool.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use axum_server::{Handle, accept::NoDelayAcceptor};
@@ -174,15 +178,27 @@ impl App {
         };
         readiness.stop();
         let drain = self.config.drain;
-        info!(drain_ms = drain.as_millis(), "stopping: requests in flight are finished");
-        server.graceful_shutdown(Some(drain.saturating_sub(LAST_STEPS)));
+        let grace = self.config.stop_grace.min(drain.saturating_sub(LAST_STEPS));
+        let begun = Instant::now();
+        if ended.is_none() {
+            info!(
+                grace_ms = grace.as_millis(),
+                drain_ms = drain.as_millis(),
+                "stopping: not ready any more, and each answer ends its connection"
+            );
+            // Balancers shall send elsewhere before the first connection is refused.
+            tokio::time::sleep(grace).await;
+        }
+        let left = drain.saturating_sub(begun.elapsed());
+        info!("the intake closes: requests in flight are finished");
+        server.graceful_shutdown(Some(left.saturating_sub(LAST_STEPS)));
         let failure = match ended {
             Some(Ok(Ok(()))) => Some(anyhow::anyhow!("a part ended by itself")),
             Some(Ok(Err(fault))) => Some(fault),
             Some(Err(panic)) => Some(panic.into()),
             None => None,
         };
-        let drained = tokio::time::timeout(drain, async {
+        let drained = tokio::time::timeout(left, async {
             // The intake ends before the writer, so that its last alerts still get their answers.
             while server.connection_count() > 0 {
                 tokio::task::yield_now().await;

@@ -21,7 +21,9 @@ use crate::{
     opensearch::Client,
     provision,
     secrets::WebhookToken,
-    shutdown, telemetry,
+    shutdown,
+    spool::rescue,
+    telemetry,
 };
 
 mod health;
@@ -64,6 +66,12 @@ enum Command {
     /// Say what is wrong with this set-up, one line a finding, with the mend
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(TableArgs),
+    /// Look after the file that keeps alerts until they are stored
+    #[command(after_help = SPOOL_EXAMPLES, arg_required_else_help = true)]
+    Spool {
+        #[command(subcommand)]
+        action: Spool,
+    },
     /// Ask a running service whether it lives; for a container's HEALTHCHECK
     #[command(after_help = HEALTH_EXAMPLES)]
     Health(health::HealthArgs),
@@ -89,6 +97,23 @@ enum Provision {
     #[command(after_help = PROVISION_EXAMPLES)]
     Apply(TableArgs),
 }
+
+#[derive(Debug, Subcommand)]
+enum Spool {
+    /// Read the whole file, and say whether it is sound; also while the service runs
+    #[command(after_help = SPOOL_EXAMPLES)]
+    Check(TableArgs),
+    /// Save what can be read of a damaged file into a new one; the service must be stopped
+    #[command(after_help = SPOOL_EXAMPLES)]
+    Rescue(TableArgs),
+}
+
+const SPOOL_EXAMPLES: &str = "\
+Examples:
+  alertloop spool check
+  alertloop spool rescue --data-dir /var/lib/alertloop
+
+`check` exits with 1 when the file is damaged. `rescue` keeps the damaged file beside the new one.";
 
 const PROVISION_EXAMPLES: &str = "\
 Examples:
@@ -169,6 +194,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let report = doctor::run(&client, &settings, &config.data_dir, token.as_ref()).await;
             show(args.output, &report)?;
             Ok(ExitCode::from(report.exit_code()))
+        }
+        Command::Spool { action: Spool::Check(args) } => {
+            let config = configure(&args.settings)?;
+            let checked = rescue::check(&config.data_dir)?;
+            show(args.output, &checked)?;
+            Ok(ExitCode::from(u8::from(!checked.faults.is_empty())))
+        }
+        Command::Spool { action: Spool::Rescue(args) } => {
+            let config = configure(&args.settings)?;
+            show(args.output, &rescue::rescue(&config.data_dir)?)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Health(args) => health::run(&args).await,
         Command::Settings => {

@@ -78,6 +78,8 @@ pub struct Config {
     pub wait: Duration,
     /// How long a stop may take.
     pub drain: Duration,
+    /// How long of that alerts are still taken while readiness says no.
+    pub stop_grace: Duration,
     /// Whose documents to write exactly.
     pub compat: Option<Compat>,
     /// What is logged, and how.

@@ -15,6 +15,7 @@ use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
+    middleware::map_response_with_state,
     response::IntoResponse,
     routing::{get, post},
 };
@@ -102,6 +103,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
         .method_not_allowed_fallback(wrong_method)
         // intake::receive counts for itself, so that it can keep the head of what is too large.
         .layer(DefaultBodyLimit::disable())
+        .layer(map_response_with_state(Arc::clone(&state), health::end_connections))
         .with_state(state)
 }
 

@@ -28,6 +28,7 @@ use crate::intake::Envelope;
 mod dead_letters;
 mod entries;
 mod group_commit;
+pub mod rescue;
 mod room;
 mod schema;
 mod trouble;
@@ -132,7 +133,7 @@ pub enum OpenError {
     },
     /// Not a file of ours, or damaged.
     #[error(
-        "cannot use {file}: {cause}; nothing was changed. Keep a copy of it, then move it away to start with an empty spool"
+        "cannot use {file}: {cause}; nothing was changed. `alertloop spool rescue` saves what can be read of it; if that fails too, keep a copy, and move it away to start with an empty spool"
     )]
     Unusable {
         /// The file.
@@ -176,12 +177,8 @@ impl Spool {
         let directory = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
         // Alerts are nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(directory)?;
-        let lock = File::create(dir.join("lock")).map_err(directory)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir: dir.to_owned() }),
-            Err(TryLockError::Error(cause)) => return Err(directory(cause)),
-        }
+        let lock = directory_lock(dir)?;
+        rescue::finish(dir).map_err(directory)?;
         let file = dir.join("spool.db");
         // SQLite gives its log the mode of the file.
         let own =
@@ -193,8 +190,11 @@ impl Spool {
         let shared = Arc::new(Shared::default());
         for (table, counter) in [("entry", &shared.entries), ("dead_letter", &shared.dead_letters)]
         {
-            let count = entries::count(&reader, table).map_err(unusable)?;
-            counter.store(count, Ordering::Relaxed);
+            match entries::count(&reader, table) {
+                Ok(count) => counter.store(count, Ordering::Relaxed),
+                // Who starts it shall be told by readiness, and senders by 503, not by silence.
+                Err(fault) => shared.trouble.cannot_read(&fault),
+            }
         }
         let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
         let room = Room::new(dir, limit);
@@ -372,6 +372,17 @@ impl Spool {
 
     fn watchers(&self) -> MutexGuard<'_, HashMap<EntryId, oneshot::Sender<Fate>>> {
         self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to use the data directory, until it is dropped.
+fn directory_lock(dir: &Path) -> Result<File, OpenError> {
+    let failed = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
+    let lock = File::create(dir.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(failed(cause)),
     }
 }
 

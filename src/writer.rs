@@ -236,13 +236,14 @@ impl Writer {
         let due = self.parked.take_due(Instant::now(), BATCH);
         let mut entries = Vec::new();
         if !due.is_empty() {
-            match self.spool.entries(&due) {
-                Ok(parked) => entries = parked,
-                Err(_) => {
-                    let again = self.pause();
-                    due.into_iter().for_each(|id| self.parked.wait_until(again, id));
-                    return entries;
+            if let Ok(parked) = self.spool.entries(&due) {
+                entries = parked;
+            } else {
+                let again = self.pause();
+                for id in due {
+                    self.parked.wait_until(again, id);
                 }
+                return entries;
             }
         }
         let parked = self.parked.len();

@@ -64,6 +64,7 @@ where
         let body_limit = self.parse("ALERTLOOP_BODY_LIMIT", parse::body_limit);
         let wait = self.parse("ALERTLOOP_WAIT", units::span);
         let drain = self.parse("ALERTLOOP_DRAIN", units::span);
+        let stop_grace = self.parse("ALERTLOOP_STOP_GRACE", units::span);
         let compat = self.parse("ALERTLOOP_COMPAT", parse::compat);
         let log = self.log();
         if intake_open == Some(true) && self.is_given("ALERTLOOP_TOKEN") {
@@ -89,6 +90,7 @@ where
             body_limit: body_limit?,
             wait: wait?,
             drain: drain?,
+            stop_grace: stop_grace?,
             compat: compat?,
             log: log?,
             warnings: Vec::new(),

@@ -172,6 +172,12 @@ pub static TABLE: &[Setting] = &[
     value("ALERTLOOP_SPOOL_MAX_BYTES", "10GiB", PROCESS, "Size at which the spool takes no more"),
     value("ALERTLOOP_DRAIN", "10s", PROCESS, "How long a stop may take"),
     value(
+        "ALERTLOOP_STOP_GRACE",
+        "1s",
+        PROCESS,
+        "How long a stop begins with: not ready any more, but alerts are still taken",
+    ),
+    value(
         "ALERTLOOP_LOG",
         "info",
         PROCESS,

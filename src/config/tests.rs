@@ -50,6 +50,7 @@ fn the_defaults_hold_when_nothing_is_given() {
     assert_eq!(config.webhook_url.as_str(), "http://api:5000/mapi/alert");
     assert_eq!((config.spool_max_bytes, config.body_limit), (10 << 30, 20 << 20));
     assert_eq!((config.wait, config.drain), (Duration::from_millis(250), Duration::from_secs(10)));
+    assert_eq!(config.stop_grace, Duration::from_secs(1));
     assert_eq!(config.log, LogSettings { filter: "info".to_owned(), format: LogFormat::Auto });
     assert!(config.warnings.is_empty());
 }
@@ -215,6 +216,7 @@ const WRONG: &[(&str, &str)] = &[
     ("ALERTLOOP_WEBHOOK_URL", "http://hunter2:hunter2@hunter2/"),
     ("ALERTLOOP_SPOOL_MAX_BYTES", "hunter2"),
     ("ALERTLOOP_DRAIN", "hunter2"),
+    ("ALERTLOOP_STOP_GRACE", "hunter2"),
     ("ALERTLOOP_LOG", "hunter2"),
     ("ALERTLOOP_LOG_FORMAT", "hunter2"),
     ("MALCOLM_API_DEBUG", "hunter2"),

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Json,
     extract::{self, ConnectInfo, RawQuery},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use metrics::gauge;
@@ -43,6 +43,19 @@ impl Readiness {
     pub fn waits_for(&self, what: Option<String>) {
         *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
+}
+
+/// While it stops every answer ends its connection, so that a proxy which keeps connections does
+/// not send its next request into one that is being closed.
+pub async fn end_connections(
+    extract::State(state): extract::State<Arc<State>>,
+    mut response: Response,
+) -> Response {
+    if state.readiness.stopping.load(Ordering::Relaxed) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// 200 while the process serves at all.

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::intake::Encoding;
 
-const LIMIT: u64 = 1 << 30;
+pub const LIMIT: u64 = 1 << 30;
 
-fn envelope(body: &[u8]) -> Envelope {
+pub fn envelope(body: &[u8]) -> Envelope {
     Envelope {
         source: None,
         received: Timestamp::from_millisecond(1_800_000_000_123).unwrap(),
@@ -28,7 +28,7 @@ fn stored(id: EntryId) -> Settlement {
     Settlement { id, refused: None }
 }
 
-async fn append(spool: &Spool, body: &[u8]) -> EntryId {
+pub async fn append(spool: &Spool, body: &[u8]) -> EntryId {
     spool.append(envelope(body), None).await.unwrap()
 }
 

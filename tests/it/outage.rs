@@ -148,11 +148,11 @@ async fn a_value_that_does_not_fit_leaves_the_record_and_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_the_store_refuses_becomes_a_dead_letter_and_holds_no_other() {
     let store = store!();
-    let app = App::start(&store, &[]).await;
-    // In this index not even the alert's id fits its field.
+    // In this index, which is older than the template, not even the alert's id fits its field.
     let mapping =
         json!({"mappings": {"properties": {"event": {"properties": {"id": {"type": "ip"}}}}}});
     store.json(Method::Put, &store.index("261105"), mapping).await.expect("an index");
+    let app = App::start(&store, &[]).await;
     let answer = app.alert(alert_on("bad", "2026-11-05")).await;
     assert_eq!((answer.status, &answer.json["result"]["result"]), (202, &json!("dead-letter")));
     assert_eq!(app.alert(alert("good")).await.status, 200);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{Answer, App, Process, Store, TOKEN},
+    support::{Answer, App, Process, Store, TOKEN, settings},
 };
 
 const ALERT: &str = r#"{"alert":{"monitor":{"name":"m"},"trigger":{"name":"t"},"alert":"S1",
@@ -140,6 +140,30 @@ async fn a_stop_finishes_what_is_under_way_and_keeps_the_rest() {
 
     let spool = alertloop::spool::Spool::open(dir.path(), 1 << 30).expect("a spool");
     assert_eq!(spool.stats().expect("stats").waiting, 2, "both were acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_says_so_before_it_closes() {
+    let store = store!();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = settings(&store, dir.path());
+    settings.insert("ALERTLOOP_STOP_GRACE".to_owned(), "2s".to_owned());
+    let process = Process::serve(&settings);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let get = |path| client.get(process.url(path));
+    assert_eq!(get("/livez").send().await.expect("an answer").headers().get("connection"), None);
+    process.signal("TERM");
+    let told = loop {
+        let answer = Answer::of(get("/readyz")).await;
+        if answer.status == 503 {
+            break answer;
+        }
+    };
+    assert_eq!((&told.json["stopping"], told.header("connection")), (&json!(true), "close"));
+    let late = client.post(process.url("/mapi/alert")).header("x-alertloop-token", TOKEN);
+    let late = Answer::of(late.header("prefer", "respond-async").body(ALERT)).await;
+    assert_eq!((late.status, late.header("connection")), (202, "close"));
+    assert_eq!(process.wait().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

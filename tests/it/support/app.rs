@@ -33,6 +33,7 @@ pub fn settings(store: &Store, data_dir: &Path) -> HashMap<String, String> {
         ("ALERTLOOP_TOKEN", TOKEN),
         ("ALERTLOOP_PROVISION", "false"),
         ("ALERTLOOP_LOG_FORMAT", "json"),
+        ("ALERTLOOP_STOP_GRACE", "0s"),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
