@@ -25,6 +25,11 @@ impl Run {
             millisecond: now.as_millisecond(),
         }
     }
+
+    /// The index template before which the sidecar of a backlog writes nothing.
+    pub fn gate(&self) -> String {
+        format!("{}-gate", self.name)
+    }
 }
 
 /// What of an alert is unique.

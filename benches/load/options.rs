@@ -43,6 +43,9 @@ pub struct Options {
     /// Give the sidecar a store that is down, and measure only what it accepts
     #[arg(long, conflicts_with_all = ["url", "ceiling"])]
     pub store_down: bool,
+    /// Let the sidecar keep everything at first, then measure how fast it stores that
+    #[arg(long, conflicts_with_all = ["url", "ceiling", "store_down"])]
+    pub backlog: bool,
     /// Use this running sidecar instead of starting one
     #[arg(long, requires = "token")]
     pub url: Option<Url>,
@@ -106,7 +109,11 @@ impl Options {
             batch => format!(", {batch} alerts a body"),
         };
         let unique = if self.oneshot { ", without alert ids" } else { "" };
-        let store = if self.store_down { ", store down" } else { "" };
+        let store = match (self.store_down, self.backlog) {
+            (true, _) => ", store down",
+            (_, true) => ", stored afterwards",
+            _ => "",
+        };
         format!("{} connections, {wait}{batch}{unique}{store}", self.connections)
     }
 }

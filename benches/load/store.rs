@@ -153,6 +153,21 @@ impl Store {
         self.ask("PUT", &format!("/_index_template/{}", run.name), &template).await.map(drop)
     }
 
+    /// Lets the records of a backlog through, and waits for the first: how many there are then, and
+    /// when that was.
+    pub async fn open_gate(&mut self, run: &Run, scope: &Scope) -> anyhow::Result<(u64, Instant)> {
+        let template = json!({ "index_patterns": [format!("{}-*", run.gate())] });
+        self.ask("PUT", &format!("/_index_template/{}", run.gate()), &template).await?;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            match self.count(scope).await? {
+                0 => tokio::time::sleep(SHORTEST_PAUSE).await,
+                count => return Ok((count, Instant::now())),
+            }
+        }
+        bail!("the backlog does not begin to move")
+    }
+
     /// Deletes indices by pattern; asks for their names first, since a node may refuse wildcards.
     pub async fn delete_indices(&mut self, pattern: &str) -> anyhow::Result<()> {
         let path = format!("/_cat/indices/{pattern}?format=json&h=index&expand_wildcards=all");

@@ -123,6 +123,11 @@ impl<'a> Trial<'a> {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
+        if let (true, Some(store)) = (options.backlog, &mut self.store) {
+            store.put_template(&self.run).await?;
+            let gate = [("ALERTLOOP_TEMPLATE", "malcolm"), ("MALCOLM_TEMPLATE", &self.run.gate())];
+            settings.extend(gate.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         settings.extend_from_slice(&options.settings);
         let sidecar = Sidecar::start(&options.program, &options.data_dir, &settings).await?;
         let address = sidecar.address;
@@ -135,7 +140,7 @@ impl<'a> Trial<'a> {
         let load = self.alerts(target, 1, Wait::Disk);
         let accepted = load.first(FIRST_LIMIT).await;
         let accepted = accepted.with_context(|| format!("no start{}", self.last_words()))?;
-        if let Some(store) = &mut self.store {
+        if let Some(store) = self.store.as_mut().filter(|_| !self.options.backlog) {
             let (count, _) = store.settle(&self.scope, 1).await?;
             if count == 0 {
                 bail!("the first alert does not reach the store{}", self.last_words());
@@ -166,7 +171,7 @@ impl<'a> Trial<'a> {
         // One more than these: the first alert.
         let (sent, accepted) = (1 + before.sent, 1 + before.accepted);
         let mut verdict = Verdict { sent, accepted, ..Verdict::default() };
-        if let Some(store) = &mut self.store {
+        if let Some(store) = self.store.as_mut().filter(|_| !options.backlog) {
             (verdict.count, _) = store.settle(&self.scope, verdict.accepted).await?;
         }
 
@@ -183,9 +188,13 @@ impl<'a> Trial<'a> {
 
         let mut rate = None;
         if let Some(store) = &mut self.store {
-            let start = verdict.count;
+            let (start, began) = if options.backlog {
+                store.open_gate(&self.run, &self.scope).await?
+            } else {
+                (verdict.count, tally.began)
+            };
             let (count, last) = store.settle(&self.scope, verdict.accepted).await?;
-            let (new, took) = (count.saturating_sub(start), (last - tally.began).as_secs_f64());
+            let (new, took) = (count.saturating_sub(start), (last - began).as_secs_f64());
             let value = float(new) / took;
             report.line("indexed/s", format!("{} ({new} in {took:.1} s)", rounded(value)));
             verdict.count = count;
