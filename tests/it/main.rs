@@ -16,6 +16,7 @@ mod intake;
 mod lifecycle;
 mod loopback;
 mod outage;
+mod outcomes;
 mod provision;
 mod startup;
 mod support;
