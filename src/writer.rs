@@ -31,6 +31,7 @@ mod batch;
 mod firing;
 mod health;
 pub mod outcome;
+mod pace;
 mod parked;
 mod sink;
 
@@ -39,15 +40,12 @@ use batch::{Batch, Prepared, Work};
 use firing::Firings;
 pub use health::Health;
 use outcome::Outcome;
+use pace::{Flow, Pace};
 use parked::Parked;
 
 /// A batch holds at most this many entries, and about this many bytes of bodies.
 const BATCH: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
-/// Beside a request in flight another one goes when this many entries have gathered.
-const ENOUGH: EntryId = 16;
-/// With more than this waiting, and half of it come during one request, alerts are a flood.
-const FLOOD: EntryId = 1_000;
 /// While more entries are parked than this, no new ones are read: it bounds memory.
 const MOST_PARKED: usize = 1_000_000;
 /// The wait after a failed request grows from the first to the longest.
@@ -81,8 +79,7 @@ pub struct Writer {
     firings: Firings,
     parked: Parked,
     cursor: EntryId,
-    /// The newest entry when the latest request was sent.
-    last_at_send: EntryId,
+    pace: Pace,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     settling: FuturesUnordered<BoxFuture<'static, Result<(), AppendError>>>,
     outage: Option<Outage>,
@@ -98,7 +95,11 @@ struct Outage {
 }
 
 /// A batch that was sent, with the answers; or the reason why the store takes none.
-type Sent = (Batch, Result<Vec<sink::Answer>, String>);
+struct Sent {
+    batch: Batch,
+    answers: Result<Vec<sink::Answer>, String>,
+    took: Duration,
+}
 
 impl Writer {
     /// A worker that has done nothing yet.
@@ -113,7 +114,7 @@ impl Writer {
         let firings = Firings::new(client.clone());
         let (sending, settling) = (FuturesUnordered::new(), FuturesUnordered::new());
         let parked = Parked::default();
-        let (cursor, last_at_send, outage, pause) = (0, 0, None, None);
+        let (cursor, pace, outage, pause) = (0, Pace::default(), None, None);
         Self {
             spool,
             client,
@@ -123,7 +124,7 @@ impl Writer {
             firings,
             parked,
             cursor,
-            last_at_send,
+            pace,
             sending,
             settling,
             outage,
@@ -171,6 +172,7 @@ impl Writer {
         while self.may_send() {
             let entries = tokio::task::block_in_place(|| self.next_entries());
             if entries.is_empty() {
+                self.pace.sent(self.spool.last_id());
                 return;
             }
             let batch = self.prepare_batch(entries).await;
@@ -178,33 +180,28 @@ impl Writer {
         }
     }
 
-    /// An idle writer sends what there is at once. Beside a request in flight a second one goes
-    /// only when enough has gathered: many small requests would cost the store more than they win.
     fn may_send(&self) -> bool {
-        if self.pause.as_ref().is_some_and(|(due, _)| *due > Instant::now()) {
+        let now = Instant::now();
+        if self.pause.as_ref().is_some_and(|(due, _)| *due > now) {
             return false;
         }
-        match self.sending.len() {
-            0 => true,
-            in_flight if in_flight < self.settings.requests_in_flight => {
-                let last = self.spool.last_id();
-                let gathered = last - self.cursor;
-                // While alerts come faster than they are stored, the intake goes first: the store
-                // shares the processor with it, and what is kept can be stored later.
-                let flooded = gathered > FLOOD && last - self.last_at_send > FLOOD / 2;
-                !flooded && gathered >= ENOUGH
-                    || self.parked.next_due().is_some_and(|due| due <= Instant::now())
-            }
-            _ => false,
-        }
+        let room = self.sending.len() < self.settings.requests_in_flight;
+        let parked_are_due = || self.parked.next_due().is_some_and(|due| due <= now);
+        self.pace.may_send(self.flow(), now) || room && parked_are_due()
+    }
+
+    fn flow(&self) -> Flow {
+        let (in_flight, limit) = (self.sending.len(), self.settings.requests_in_flight);
+        Flow { last: self.spool.last_id(), cursor: self.cursor, in_flight, limit }
     }
 
     fn send(&mut self, mut batch: Batch) {
-        self.last_at_send = self.spool.last_id();
+        self.pace.sent(self.spool.last_id());
         let client = self.client.clone();
         self.sending.push(Box::pin(async move {
+            let begun = Instant::now();
             let answers = sink::send(&client, &mut batch.operations).await;
-            (batch, answers)
+            Sent { batch, answers, took: begun.elapsed() }
         }));
     }
 
@@ -225,7 +222,8 @@ impl Writer {
             Some(outage) => Some(outage.due),
             None if self.sending.len() < self.settings.requests_in_flight => {
                 let paused = self.pause.as_ref().map(|(due, _)| *due);
-                paused.or_else(|| self.parked.next_due())
+                let rest = self.pace.rest().filter(|_| self.sending.is_empty());
+                paused.or_else(|| rest.into_iter().chain(self.parked.next_due()).min())
             }
             None => None,
         }
@@ -309,7 +307,9 @@ impl Writer {
     }
 
     /// Takes note of what became of a batch.
-    fn sort_out(&mut self, (mut batch, answers): Sent) {
+    fn sort_out(&mut self, sent: Sent) {
+        let Sent { mut batch, answers, took } = sent;
+        self.pace.answered(took, self.flow(), Instant::now());
         let answers = match answers {
             Ok(answers) => answers,
             Err(reason) => {

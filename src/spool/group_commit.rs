@@ -247,9 +247,7 @@ fn apply(
         }
         Job::Settle { settlements, done } => {
             answers.push((Answer::Done(done), None));
-            for settlement in settlements {
-                settle(transaction, &settlement, change)?;
-            }
+            settle(transaction, &settlements, change)?;
         }
         Job::SetAside { envelope, reason, done } => {
             answers.push((Answer::Done(done), None));
@@ -299,10 +297,11 @@ fn insert(transaction: &Transaction, envelope: &Envelope) -> rusqlite::Result<En
 
 fn settle(
     transaction: &Transaction,
-    settlement: &Settlement,
+    settlements: &[Settlement],
     change: &mut Change,
 ) -> rusqlite::Result<()> {
-    if let Some(reason) = &settlement.refused {
+    for Settlement { id, refused } in settlements {
+        let Some(reason) = refused else { continue };
         let mut copy = transaction.prepare_cached(
             "INSERT INTO dead_letter
                  (source, received, content_type, encoding, body, reason, attempts, died, checksum)
@@ -310,11 +309,28 @@ fn settle(
              FROM entry WHERE id = ?1",
         )?;
         let now = clock::now().as_millisecond();
-        change.dead_letters.0 += u64::from(copy.execute(params![settlement.id, reason, now])? > 0);
+        change.dead_letters.0 += u64::from(copy.execute(params![id, reason, now])? > 0);
     }
-    let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE id = ?1")?;
-    change.entries.1 += u64::from(delete.execute([settlement.id])? > 0);
+    let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE id BETWEEN ?1 AND ?2")?;
+    for (first, last) in runs(settlements.iter().map(|settlement| settlement.id).collect()) {
+        let gone = delete.execute([first, last])?;
+        change.entries.1 += u64::try_from(gone).unwrap_or_default();
+    }
     Ok(())
+}
+
+/// Numbers as runs without a gap: one statement for each is several times cheaper than for each
+/// number.
+fn runs(mut ids: Vec<EntryId>) -> Vec<(EntryId, EntryId)> {
+    ids.sort_unstable();
+    let mut runs: Vec<(EntryId, EntryId)> = Vec::new();
+    for id in ids {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 >= id => *last = id,
+            _ => runs.push((id, id)),
+        }
+    }
+    runs
 }
 
 /// Tells how many there were. The head of a body that was too large cannot be replayed.
@@ -352,5 +368,17 @@ fn size(job: &Job) -> usize {
             envelope.body.len() + ROW_BYTES
         }
         Job::Settle { .. } | Job::Letters { .. } | Job::Close { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs;
+
+    #[test]
+    fn runs_hold_the_same_numbers() {
+        assert_eq!(runs(vec![]), []);
+        assert_eq!(runs(vec![7]), [(7, 7)]);
+        assert_eq!(runs(vec![3, 1, 2, 2, 9, 5, 6]), [(1, 3), (5, 6), (9, 9)]);
     }
 }

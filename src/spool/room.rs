@@ -1,6 +1,9 @@
 //! Room: when the spool takes no more, and how it gives back what it no longer needs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use rusqlite::Connection;
 use tracing::{info, warn};
@@ -11,40 +14,62 @@ use super::AppendError;
 /// of the disk, within these bounds, in bytes.
 const RESERVE_PART: u64 = 20;
 const RESERVE: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 20);
+/// How long a measurement is believed, unless it is used up before: others write to the disk too.
+const BELIEVED_FOR: Duration = Duration::from_millis(200);
 /// Free space within the file is given back from this size on, in bytes.
 const WORTH_IT: u64 = 16 << 20;
 /// With no more than this in it the file is written anew, which takes some 10 ms.
 const LITTLE: u64 = 4 << 20;
 /// Pages moved at once where there is more: some milliseconds, in which nobody is answered.
-const STEP: u32 = 64;
+const STEP: u32 = 256;
 
 /// The bounds of a spool's file.
 pub struct Room {
     dir: PathBuf,
     limit: u64,
+    /// What was left when it was measured, less what was written since, in bytes.
+    left: u64,
+    measured: Option<Instant>,
 }
 
 impl Room {
     /// The file in `dir` may hold `limit` bytes.
     pub fn new(dir: &Path, limit: u64) -> Self {
-        Self { dir: dir.to_owned(), limit }
+        Self { dir: dir.to_owned(), limit, left: 0, measured: None }
     }
 
     /// Why there is no room for `bytes` more, if there is none.
-    pub fn refusal(&self, connection: &Connection, bytes: usize) -> Option<AppendError> {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let used = Size::of(connection).live;
-        if used.saturating_add(bytes) > self.limit {
-            return Some(AppendError::Full { limit: self.limit });
+    pub fn refusal(&mut self, connection: &Connection, bytes: usize) -> Option<AppendError> {
+        // Once in the log, once in the file.
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
+        let is_fresh = self.measured.is_some_and(|at| at.elapsed() < BELIEVED_FOR);
+        if !is_fresh || bytes > self.left {
+            match self.measure(connection, bytes) {
+                Ok(left) => (self.left, self.measured) = (left, Some(Instant::now())),
+                Err(refusal) => {
+                    self.measured = None;
+                    return Some(refusal);
+                }
+            }
+        }
+        self.left = self.left.saturating_sub(bytes);
+        None
+    }
+
+    fn measure(&self, connection: &Connection, bytes: u64) -> Result<u64, AppendError> {
+        let within = self.limit.saturating_sub(Size::of(connection).live);
+        if within < bytes {
+            return Err(AppendError::Full { limit: self.limit });
         }
         // Where the disk does not tell, its own refusal has to do.
-        let disk = rustix::fs::statvfs(&self.dir).ok()?;
+        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return Ok(within) };
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let part = disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART;
         let reserve = part.clamp(*RESERVE.start(), *RESERVE.end());
-        // Once in the log, once in the file.
-        let short = free < bytes.saturating_mul(2).saturating_add(reserve);
-        short.then_some(AppendError::DiskFull { free, reserve })
+        match free.checked_sub(reserve) {
+            Some(usable) if usable >= bytes => Ok(within.min(usable)),
+            _ => Err(AppendError::DiskFull { free, reserve }),
+        }
     }
 }
 
@@ -66,8 +91,7 @@ pub fn give_back(connection: &Connection) -> bool {
     let done = if live <= LITTLE {
         connection.execute_batch("VACUUM").map(|()| false)
     } else {
-        let step = format!("PRAGMA incremental_vacuum({STEP})");
-        connection.execute_batch(&step).map(|()| true)
+        move_pages(connection).map(|()| true)
     };
     match done {
         Ok(true) => {
@@ -88,6 +112,15 @@ pub fn give_back(connection: &Connection) -> bool {
             false
         }
     }
+}
+
+/// Gives back up to [`STEP`] pages, in one transaction.
+fn move_pages(connection: &Connection) -> rusqlite::Result<()> {
+    let mut step = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP})"))?;
+    // It works on one page for each row that is asked for.
+    let mut pages = step.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(())
 }
 
 /// What a file holds, and what of it is free, in bytes.

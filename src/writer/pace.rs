@@ -1,0 +1,109 @@
+//! When the writer sends: pure, so that it can be seen in a table.
+//!
+//! An idle writer sends what there is at once. While one request is in flight a second goes only
+//! when enough has gathered: many small requests would cost the store more than they win. And while
+//! alerts come faster than they are stored, the intake goes first: the store often shares the
+//! processor with it, and what is kept can be stored later.
+
+use std::time::{Duration, Instant};
+
+use crate::spool::EntryId;
+
+/// Beside a request in flight another one goes when this many entries have gathered.
+const ENOUGH: EntryId = 16;
+/// With more than this waiting, and half of it come since the last request, alerts are a flood.
+const FLOOD: EntryId = 1_000;
+/// In a flood the writer rests for so many times as long as the store took for its last request.
+const REST: u32 = 1;
+
+/// What is known of the flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// The newest entry.
+    pub last: EntryId,
+    /// The newest entry that the writer has taken.
+    pub cursor: EntryId,
+    /// Requests in flight, and how many there may be.
+    pub in_flight: usize,
+    pub limit: usize,
+}
+
+/// The writer's pace.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// The newest entry when the latest request was sent.
+    last_at_send: EntryId,
+    rest: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether entries may be taken and sent now.
+    pub fn may_send(&self, flow: Flow, now: Instant) -> bool {
+        if self.is_flooded(flow) {
+            return flow.in_flight == 0 && self.rest.is_none_or(|until| until <= now);
+        }
+        flow.in_flight == 0 || flow.in_flight < flow.limit && flow.last - flow.cursor >= ENOUGH
+    }
+
+    /// Notes that a request goes out.
+    pub fn sent(&mut self, last: EntryId) {
+        self.last_at_send = last;
+        self.rest = None;
+    }
+
+    /// Notes that a request was answered.
+    pub fn answered(&mut self, took: Duration, flow: Flow, now: Instant) {
+        self.rest = self.is_flooded(flow).then(|| now + took * REST);
+    }
+
+    /// When the rest ends, if there is one.
+    pub fn rest(&self) -> Option<Instant> {
+        self.rest
+    }
+
+    fn is_flooded(&self, flow: Flow) -> bool {
+        flow.last - flow.cursor > FLOOD && flow.last - self.last_at_send > FLOOD / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn one_request_goes_at_once_and_a_second_when_it_is_worth_it() {
+        let now = Instant::now();
+        for (in_flight, waiting, want) in [
+            (0, 0, true),
+            (0, 1, true),
+            (1, 1, false),
+            (1, ENOUGH, true),
+            (2, 900, false),
+            (1, 50_000, true),
+        ] {
+            let mut pace = Pace::default();
+            pace.sent(50_000);
+            let flow = Flow { last: 50_000, cursor: 50_000 - waiting, in_flight, limit: 2 };
+            assert_eq!(pace.may_send(flow, now), want, "{flow:?}");
+        }
+    }
+
+    #[test]
+    fn in_a_flood_the_intake_goes_first() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        let flow = |last, in_flight| Flow { last, cursor: 1_000, in_flight, limit: 2 };
+        pace.sent(2_000);
+        assert!(!pace.may_send(flow(3_000, 1), now), "no second request");
+        pace.answered(TOOK, flow(3_000, 0), now);
+        assert!(!pace.may_send(flow(3_000, 0), now), "and a rest after the first");
+        assert!(pace.may_send(flow(3_000, 0), now + TOOK * REST));
+        assert_eq!(pace.rest(), Some(now + TOOK * REST));
+        // A backlog that does not grow is sent as fast as it goes.
+        pace.answered(TOOK, flow(2_100, 0), now);
+        assert_eq!(pace.rest(), None);
+        assert!(pace.may_send(flow(2_100, 1), now));
+    }
+}
