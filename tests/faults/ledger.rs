@@ -65,22 +65,28 @@ impl Ledger {
 
     /// Sends the alert of this id, and notes whether it was acknowledged.
     pub async fn send_as(&self, id: &str) -> u16 {
+        let begun = Instant::now();
+        let status = self.post(alert(id)).await;
+        if (200..300).contains(&status) {
+            lock(&self.took).push(begun.elapsed());
+            lock(&self.acknowledged).insert(id.to_owned());
+        }
+        status
+    }
+
+    /// Sends any body, of which nothing but the answer is noted; gives the status.
+    pub async fn post(&self, body: String) -> u16 {
         let to = {
             let to = lock(&self.to);
             let turn = usize::try_from(self.next.load(Ordering::Relaxed)).unwrap_or_default();
             format!("{}/mapi/alert", to[turn % to.len()])
         };
         let request = self.client.post(to).header("x-alertloop-token", TOKEN);
-        let request = request.header("prefer", "respond-async").body(alert(id));
-        let begun = Instant::now();
+        let request = request.header("prefer", "respond-async").body(body);
         let status = match request.send().await {
             Ok(response) => response.status().as_u16(),
             Err(_) => 0,
         };
-        if (200..300).contains(&status) {
-            lock(&self.took).push(begun.elapsed());
-            lock(&self.acknowledged).insert(id.to_owned());
-        }
         *lock(&self.answers).entry(status).or_default() += 1;
         status
     }

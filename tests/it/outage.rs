@@ -1,12 +1,12 @@
-//! An alert that was acknowledged is in the index exactly once, whatever the store and the process
-//! do in between.
+//! An alert that was acknowledged is in the index exactly once, whatever the store does in between.
+//! What the process, the machine and the disk do is in `tests/faults`.
 
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{Answer, App, Process, Proxy, TOKEN, settings},
+    support::{Answer, App, Proxy, TOKEN},
 };
 
 fn alert(id: &str) -> String {
@@ -39,61 +39,6 @@ async fn what_comes_while_the_store_is_away_is_stored_when_it_is_back() {
     store.wait_for_records(51).await;
     assert_eq!(app.alert(alert("after")).await.status, 200);
     app.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_process_loses_and_doubles_nothing() {
-    let store = store!();
-    let dir = tempfile::tempdir().expect("a directory");
-    let settings = settings(&store, dir.path());
-    store.make_template().await;
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-    let mut acknowledged = std::collections::BTreeSet::new();
-    for round in 0..20 {
-        let process = Process::serve(&settings);
-        // The kill comes at another moment each round: after so many of 16 acknowledgements.
-        let (acknowledge, mut seen) = tokio::sync::watch::channel(0);
-        let posts = (0..16).map(|n| {
-            let id = format!("k{round}x{n}");
-            let url = process.url("/mapi/alert");
-            let (client, acknowledge) = (&client, &acknowledge);
-            async move {
-                let post = client.post(url).header("x-alertloop-token", TOKEN);
-                let post = post.header("prefer", "respond-async").body(alert(&id));
-                let status = post.send().await.map(|response| response.status());
-                let accepted = status.is_ok_and(|status| status.is_success());
-                if accepted {
-                    acknowledge.send_modify(|count| *count += 1);
-                }
-                (id, accepted)
-            }
-        });
-        let load = futures_util::future::join_all(posts);
-        let killer = tokio::spawn(async move {
-            seen.wait_for(|count| *count >= round * 15 / 19).await.expect("a count");
-            process.kill();
-        });
-        let done = load.await;
-        killer.await.expect("killed");
-        acknowledged.extend(done.into_iter().filter(|(_, accepted)| *accepted).map(|(id, _)| id));
-    }
-    let last = Process::serve(&settings);
-    let probe = client.post(last.url("/mapi/alert")).header("x-alertloop-token", TOKEN);
-    let answer = Answer::of(probe.header("prefer", "wait=20").body(alert("last"))).await;
-    assert_eq!(answer.status, 200, "{:?}", answer.json);
-    // Entries are stored in order, so all before the last one are.
-    let records = store.records().await;
-    let ids: Vec<String> = records
-        .iter()
-        .map(|record| record["_source"]["event"]["id"].as_str().expect("an id").to_owned())
-        .collect();
-    let distinct: std::collections::BTreeSet<_> = ids.iter().cloned().collect();
-    assert_eq!(distinct.len(), ids.len(), "nothing is doubled");
-    let missing: Vec<_> = acknowledged.difference(&distinct).collect();
-    assert!(missing.is_empty(), "lost: {missing:?}");
-    assert!(acknowledged.len() >= 150, "half were acknowledged before the kills");
-    last.signal("TERM");
-    assert_eq!(last.wait().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,6 +153,14 @@ impl Process {
 
     /// Starts `serve`, and waits until it listens.
     pub fn serve(settings: &HashMap<String, String>) -> Self {
+        match Self::try_serve(settings) {
+            Ok(process) => process,
+            Err((status, log)) => panic!("it ended before it listened, {status}: {log}"),
+        }
+    }
+
+    /// Starts `serve`, and waits until it listens; with the log, if it ends before that.
+    pub fn try_serve(settings: &HashMap<String, String>) -> Result<Self, (ExitStatus, String)> {
         let mut command = Self::command(settings, &["serve"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
         let mut log = BufReader::new(child.stderr.take().expect("stderr"));
@@ -160,7 +168,9 @@ impl Process {
         let address = loop {
             let mut line = String::new();
             let read = log.read_line(&mut line).expect("a log line");
-            assert!(read > 0, "it ended before it listened: {seen}");
+            if read == 0 {
+                return Err((child.wait().expect("an end"), seen));
+            }
             seen.push_str(&line);
             let json: Value = serde_json::from_str(&line).unwrap_or_default();
             if json["message"] == "listening" {
@@ -169,7 +179,7 @@ impl Process {
         };
         // The log must be read on, or the process would wait for room in the pipe.
         std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Self { child, address }
+        Ok(Self { child, address })
     }
 
     pub fn url(&self, path: &str) -> String {
