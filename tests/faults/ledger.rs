@@ -178,6 +178,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Takes another one into account, of other alerts.
+    pub fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.found += other.found;
+        self.lost.extend(other.lost);
+        self.doubled.extend(other.doubled);
+    }
+
     /// Panics, with what there is, unless nothing was lost or doubled.
     pub fn must_hold(&self) {
         assert!(self.lost.is_empty() && self.doubled.is_empty(), "{self}");

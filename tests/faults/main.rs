@@ -12,8 +12,10 @@
 )]
 
 mod effort;
+mod faulty_disk;
 mod kills;
 mod ledger;
+mod power;
 mod report;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "the integration tests use the rest of it")]

@@ -26,6 +26,11 @@ impl Store {
         Some(Self { url, pattern: format!("it{random}-*") })
     }
 
+    /// A store that never answers, at an address where nothing listens.
+    pub fn away() -> Self {
+        Self { url: "http://127.0.0.1:1".to_owned(), pattern: "away-*".to_owned() }
+    }
+
     /// Gives this test's indices their types, by a template that no other test touches.
     pub async fn make_template(&self) {
         let text = include_str!("../../../provisioning/templates/alertloop_sessions.json");
