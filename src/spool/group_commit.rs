@@ -5,14 +5,19 @@ use std::{
     io,
     sync::{Arc, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, Transaction, params};
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
+use tokio::sync::{
+    mpsc::{self, error::TryRecvError},
+    oneshot,
+};
 
 use super::{
     AppendError, EntryId, Fate, Settlement, Shared, entries,
     room::{self, Room},
+    schema,
 };
 use crate::{clock, intake::Envelope};
 
@@ -22,6 +27,9 @@ const GROUP: usize = 1_000;
 const GROUP_BYTES: usize = 16 << 20;
 /// What a row needs besides its body, roughly.
 const ROW_BYTES: usize = 128;
+/// While there is trouble: how often it is looked whether it has passed, and for jobs.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(10);
 
 type Done<T> = oneshot::Sender<Result<T, AppendError>>;
 
@@ -98,20 +106,49 @@ impl Writer {
     /// The next job; space is given back only while nobody waits.
     fn next(&mut self) -> Option<Job> {
         while self.jobs.is_empty() && room::give_back(&self.connection) {}
+        let mut looked = Instant::now();
+        while self.shared.trouble.fails_to_write() || self.shared.trouble.is_full() {
+            match self.jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => thread::sleep(POLL),
+            }
+            if looked.elapsed() >= LOOK_AGAIN {
+                self.look_again();
+                looked = Instant::now();
+            }
+        }
         self.jobs.blocking_recv()
+    }
+
+    /// Finds out whether trouble has passed: who is not ready is sent nothing that would show it.
+    fn look_again(&mut self) {
+        if self.shared.trouble.is_full() {
+            self.refusal(ROW_BYTES);
+        }
+        if self.shared.trouble.fails_to_write() {
+            // Says what is so already, but is written and synced.
+            match self.connection.pragma_update(None, "user_version", schema::VERSION) {
+                Ok(()) => self.shared.trouble.can_write(),
+                Err(fault) => drop(self.cannot_write(&fault)),
+            }
+        }
+    }
+
+    /// Notes that a transaction failed. On a full disk the log is what has room to give: the next
+    /// settlement needs it, and else nothing would ever leave the spool.
+    fn cannot_write(&self, fault: &rusqlite::Error) -> AppendError {
+        if fault.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            room::empty_log(&self.connection);
+        }
+        self.shared.trouble.cannot_write(fault)
     }
 
     /// Commits the group and answers each job; gives who asked to close, if somebody did.
     fn commit(&mut self, group: &mut VecDeque<Job>, bytes: usize) -> Option<oneshot::Sender<()>> {
         let mut close = None;
         let mut answers = Vec::with_capacity(group.len());
-        let refusal = match bytes {
-            0 => None,
-            bytes => self.room.refusal(&self.connection, bytes),
-        };
-        if bytes > 0 {
-            self.shared.trouble.room(refusal.as_ref());
-        }
+        let refusal = if bytes > 0 { self.refusal(bytes) } else { None };
         let refusal = refusal.or_else(|| self.shared.trouble.refusal());
         let mut change = Change::default();
         let result = self.connection.transaction().and_then(|transaction| {
@@ -135,13 +172,22 @@ impl Writer {
             Ok(()) => {
                 self.count(&change);
                 self.answer(answers);
-                if matches!(refusal, Some(AppendError::DiskFull { .. })) {
-                    room::empty_log(&self.connection);
-                }
             }
             Err(fault) => self.fail(&fault, answers, group),
         }
         close
+    }
+
+    /// Why there is no room for `bytes` more, if there is none.
+    fn refusal(&mut self, bytes: usize) -> Option<AppendError> {
+        let mut refusal = self.room.refusal(&self.connection, bytes);
+        let mut has_more = true;
+        while has_more && matches!(refusal, Some(AppendError::DiskFull { .. })) {
+            has_more = room::make(&self.connection);
+            refusal = self.room.refusal(&self.connection, bytes);
+        }
+        self.shared.trouble.room(refusal.as_ref());
+        refusal
     }
 
     fn count(&self, change: &Change) {
@@ -190,7 +236,7 @@ impl Writer {
         answers: Vec<(Answer, Option<AppendError>)>,
         left: &mut VecDeque<Job>,
     ) {
-        let refused = self.shared.trouble.cannot_write(fault);
+        let refused = self.cannot_write(fault);
         let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         for (answer, _) in answers {
             match answer {

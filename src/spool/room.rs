@@ -57,7 +57,8 @@ impl Room {
     }
 
     fn measure(&self, connection: &Connection, bytes: u64) -> Result<u64, AppendError> {
-        let within = self.limit.saturating_sub(Size::of(connection).live);
+        let size = Size::of(connection);
+        let within = self.limit.saturating_sub(size.live);
         if within < bytes {
             return Err(AppendError::Full { limit: self.limit });
         }
@@ -66,20 +67,41 @@ impl Room {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let part = disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART;
         let reserve = part.clamp(*RESERVE.start(), *RESERVE.end());
-        match free.checked_sub(reserve) {
+        // What is in the log only will want its place in the file.
+        let file = connection.path().and_then(|path| std::fs::metadata(path).ok());
+        let to_come = (size.live + size.free).saturating_sub(file.map_or(0, |file| file.len()));
+        match free.checked_sub(reserve.saturating_add(to_come)) {
             Some(usable) if usable >= bytes => Ok(within.min(usable)),
             _ => Err(AppendError::DiskFull { free, reserve }),
         }
     }
 }
 
-/// Empties the log into the file, which frees the log's space.
-pub fn empty_log(connection: &Connection) {
+/// Empties the log into the file, which frees the log's space; tells whether that was done.
+pub fn empty_log(connection: &Connection) -> bool {
     // While somebody reads it stays as it is, and the next time does it.
-    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    if let Err(fault) = done {
-        warn!(error = %fault, "the log of the spool stays beside it for now");
+    let is_busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    is_busy.map_or_else(
+        |fault| {
+            warn!(error = %fault, "the log of the spool stays beside it for now");
+            false
+        },
+        |is_busy: bool| !is_busy,
+    )
+}
+
+/// Gives a full disk what the log and a piece of the file hold without need; tells whether there
+/// may be more.
+pub fn make(connection: &Connection) -> bool {
+    let before = Size::of(connection).free;
+    // Giving back takes room in the log first, so only into an empty one.
+    if !empty_log(connection) || before == 0 {
+        return false;
     }
+    if let Err(fault) = move_pages(connection) {
+        warn!(error = %fault, "the spool cannot give space back now");
+    }
+    empty_log(connection) && Size::of(connection).free < before
 }
 
 /// Gives space back to the disk where a backlog has left much of it; tells whether to go on.

@@ -37,6 +37,22 @@ impl Trouble {
         sides.into_iter().find_map(|side| lock(side).clone())
     }
 
+    /// Whether the last transaction failed, for a reason that may pass.
+    pub fn fails_to_write(&self) -> bool {
+        self.may_pass(&self.writing)
+    }
+
+    /// Whether there was no room the last time.
+    pub fn is_full(&self) -> bool {
+        self.may_pass(&self.full)
+    }
+
+    fn may_pass(&self, side: &Mutex<Option<String>>) -> bool {
+        self.any.load(Ordering::Relaxed)
+            && !self.damaged.load(Ordering::Relaxed)
+            && lock(side).is_some()
+    }
+
     /// Why nothing may be appended to a damaged file.
     pub fn refusal(&self) -> Option<AppendError> {
         let damaged = self.damaged.load(Ordering::Relaxed);
@@ -107,9 +123,7 @@ impl Trouble {
 
     /// Tells whether there was trouble.
     fn clear(&self, side: &Mutex<Option<String>>) -> bool {
-        self.any.load(Ordering::Relaxed)
-            && !self.damaged.load(Ordering::Relaxed)
-            && lock(side).take().is_some()
+        self.may_pass(side) && lock(side).take().is_some()
     }
 }
 
