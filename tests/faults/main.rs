@@ -11,6 +11,7 @@
     reason = "a test may fail loudly, start tasks and look at the clock"
 )]
 
+mod disk;
 mod effort;
 mod faulty_disk;
 mod kills;
