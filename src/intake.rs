@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Source};
 
-mod glance;
 mod opensearch;
+mod plain;
 mod pruned;
 pub mod repair;
 
@@ -84,7 +84,7 @@ pub fn is_test_post(body: &[u8]) -> bool {
 #[must_use]
 pub fn decode_for_name(envelope: &Envelope, limit: usize) -> Option<Alert> {
     if envelope.encoding == Encoding::Identity
-        && let Some(alert) = glance::glance(&envelope.body)
+        && let Some(alert) = plain::read_name(&envelope.body)
     {
         return Some(alert);
     }
@@ -102,8 +102,16 @@ pub fn decode(
     limit: usize,
 ) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let body = unpack(envelope, limit)?;
-    let (json, repaired) = parse(&body)?;
-    let original = repaired.then(|| String::from_utf8_lossy(&body).into_owned());
+    match plain::read(&body) {
+        Some(alerts) if !alerts.is_empty() => Ok(alerts.into_iter().map(Ok).collect()),
+        _ => decode_leniently(&body),
+    }
+}
+
+/// The way by the whole JSON, which mends what can be mended.
+fn decode_leniently(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
+    let (json, repaired) = parse(body)?;
+    let original = repaired.then(|| String::from_utf8_lossy(body).into_owned());
     match json {
         Value::Array(items) if items.is_empty() => {
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))

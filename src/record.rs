@@ -4,18 +4,19 @@
 //! traffic stands; what differs from upstream is listed in `docs/compatibility.md`.
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
 
-use crate::alert::{Alert, Body};
+use crate::alert::Alert;
 
 pub mod compat;
 pub mod fields;
 pub mod index_name;
 pub mod merge_body;
 pub mod misfit;
+mod session;
 
 use fields::FieldSet;
 use index_name::IndexName;
+use session::Session;
 
 /// The earliest start that is believed: a clock that was never set is older.
 const EARLIEST: i64 = 631_152_000_000; // 1990-01-01T00:00:00Z
@@ -67,8 +68,8 @@ pub struct Record {
     pub id: String,
     /// How it is written.
     pub write: Write,
-    /// `_source`.
-    pub document: Map<String, Value>,
+    /// `_source`, as JSON on one line.
+    pub document: String,
 }
 
 /// Where the record of `alert` goes: `_index` and `_id`.
@@ -83,67 +84,14 @@ pub fn address(alert: &Alert, receipt: Receipt, naming: &Naming) -> (String, Str
 /// `event.original`.
 #[must_use]
 pub fn build(alert: &Alert, receipt: Receipt, naming: &Naming, known: &FieldSet) -> Record {
-    let (index, id) = address(alert, receipt, naming);
-    let start = alert.start.unwrap_or(receipt.received);
-    let end = alert.end.unwrap_or_else(|| receipt.received.max(start));
-    let mut tags: Vec<&str> = alert.tags.clone();
-    if !believable(start, receipt.received) {
-        tags.push("implausible-time");
-    }
-    let mut event = json!({
-        "kind": "alert", "dataset": "alerting", "module": "alerting", "provider": "malcolm",
-        "start": time(start), "end": time(end), "ingested": time(receipt.received),
-        "sequence": alert.end.unwrap_or(receipt.received).as_millisecond(),
-        "action": "engaged", "hash": receipt.hash, "url": url(alert),
-        "id": alert.id.clone().unwrap_or_else(|| key(alert, receipt)),
-        "severity": alert.severity, "risk_score": alert.severity,
-        "risk_score_norm": alert.severity, "severity_tags": "Alert",
-    });
-    if let Some(reason) = &alert.trigger.name {
-        event["reason"] = json!(reason);
-    }
-    if let Some(hits) = alert.hits {
-        event["hits"] = json!(hits);
-    }
-    let mut document = Map::new();
-    if let Some(error) = &alert.error {
-        event["outcome"] = json!("failure");
-        document.insert("error".to_owned(), json!({ "message": error }));
-    }
-    if let Some(original) = original(alert) {
-        event["original"] = json!(original);
-    }
-    document.insert("event".to_owned(), event);
-    document.insert("firstPacket".to_owned(), time(start));
-    document.insert("lastPacket".to_owned(), time(end));
-    document.insert("ecs".to_owned(), json!({ "version": "1.6.0" }));
-    if naming.time_field != "firstPacket" {
-        document.insert(naming.time_field.clone(), time(start));
-    }
-    let mut rule = Map::new();
-    rule.extend(alert.rule.id.as_ref().map(|id| ("id".to_owned(), json!(id))));
-    rule.extend(alert.rule.name.as_ref().map(|name| ("name".to_owned(), json!(name))));
-    if !rule.is_empty() {
-        document.insert("rule".to_owned(), Value::Object(rule));
-    }
-    if !tags.is_empty() {
-        tags.sort_unstable();
-        document.insert("tags".to_owned(), json!(tags));
-    }
-    if let Body::Json { fields, text } = &alert.body {
-        let leftover = merge_body::merge(&mut document, fields, known);
-        if leftover {
-            document["event"]["original"] = json!(cut(text, ORIGINAL_LIMIT));
-        }
-    }
+    let anchor = anchor(alert, receipt.received);
+    let key = key(alert, receipt);
+    let index = naming.index.index(anchor, |field| naming_field(alert, field));
+    let id = format!("{}-{key}", index_name::day(anchor));
     // Without an alert's own id there is one state only, and nothing to merge with.
     let write = if alert.id.is_some() { Write::Merge } else { Write::Create };
+    let document = Session::of(alert, receipt, &key).into_text(alert, naming, known);
     Record { index, id, write, document }
-}
-
-/// RFC 3339 in UTC with milliseconds always: so texts sort as their instants do.
-fn time(at: Timestamp) -> Value {
-    json!(format!("{at:.3}"))
 }
 
 /// The instant that decides on index and `_id`: the alert's own begin, so that it stays one
@@ -203,21 +151,6 @@ pub fn body_hash(body: &[u8], position: usize) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-fn url(alert: &Alert) -> String {
-    match &alert.rule.id {
-        Some(id) => format!("/dashboards/app/alerting#/monitors/{id}?type=monitor"),
-        None => "/dashboards/app/alerting#/dashboard".to_owned(),
-    }
-}
-
-/// The author's own text, else the body as it came where part of it could not be read.
-fn original(alert: &Alert) -> Option<&str> {
-    match (&alert.body, &alert.original) {
-        (Body::Text(text), _) | (_, Some(text)) => Some(cut(text, ORIGINAL_LIMIT)),
-        _ => None,
-    }
-}
-
 fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
@@ -237,8 +170,10 @@ fn naming_field(alert: &Alert, field: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::alert::{Named, Source};
+    use crate::alert::{Body, Named, Source};
 
     fn naming() -> Naming {
         let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
@@ -273,10 +208,9 @@ mod tests {
         build(alert, receipt, &naming(), &FieldSet::everything())
     }
 
-    fn field<'a>(record: &'a Record, path: &str) -> Option<&'a Value> {
-        let mut parts = path.split('.');
-        let first = record.document.get(parts.next()?);
-        parts.fold(first, |value, part| value?.get(part))
+    fn field(record: &Record, path: &str) -> Option<Value> {
+        let document: Value = serde_json::from_str(&record.document).unwrap();
+        document.pointer(&format!("/{}", path.replace('.', "/"))).cloned()
     }
 
     #[test]
@@ -302,8 +236,8 @@ mod tests {
         let mut alert = alert();
         alert.start = Some(Timestamp::UNIX_EPOCH);
         let record = record(&alert);
-        assert_eq!(field(&record, "event.start"), Some(&json!("1970-01-01T00:00:00.000Z")));
-        assert_eq!(field(&record, "tags"), Some(&json!(["implausible-time"])));
+        assert_eq!(field(&record, "event.start"), Some(json!("1970-01-01T00:00:00.000Z")));
+        assert_eq!(field(&record, "tags"), Some(json!(["implausible-time"])));
     }
 
     #[test]
@@ -313,7 +247,7 @@ mod tests {
         let first = record(&alert);
         assert_eq!(first.write, Write::Create);
         assert_eq!(first.id.len(), "261106-".len() + HASHED_KEY);
-        assert_eq!(field(&first, "event.id"), Some(&json!(first.id["261106-".len()..])));
+        assert_eq!(field(&first, "event.id"), Some(json!(first.id["261106-".len()..])));
         alert.hits = None;
         assert_eq!(record(&alert).id, first.id, "hits do not identify");
         alert.end = Some(at("2026-11-07T00:00:00.001Z"));
@@ -323,7 +257,7 @@ mod tests {
             alert.id = Some(strange.to_owned());
             let record = record(&alert);
             assert_eq!(record.id.len(), "261106-".len() + HASHED_KEY, "{strange}");
-            assert_eq!(field(&record, "event.id"), Some(&json!(strange)), "the id itself stays");
+            assert_eq!(field(&record, "event.id"), Some(json!(strange)), "the id itself stays");
         }
     }
 
@@ -333,8 +267,8 @@ mod tests {
         assert_eq!(field(&record(&alert), "event.outcome"), None);
         alert.error = Some("no such index".to_owned());
         let record = record(&alert);
-        assert_eq!(field(&record, "event.outcome"), Some(&json!("failure")));
-        assert_eq!(field(&record, "error.message"), Some(&json!("no such index")));
+        assert_eq!(field(&record, "event.outcome"), Some(json!("failure")));
+        assert_eq!(field(&record, "error.message"), Some(json!("no such index")));
     }
 
     #[test]
@@ -342,7 +276,7 @@ mod tests {
         let mut alert = alert();
         alert.body = Body::Text("ü".repeat(ORIGINAL_LIMIT));
         let record = record(&alert);
-        let kept = field(&record, "event.original").and_then(Value::as_str).unwrap();
-        assert_eq!(kept.len(), ORIGINAL_LIMIT);
+        let kept = field(&record, "event.original").unwrap();
+        assert_eq!(kept.as_str().unwrap().len(), ORIGINAL_LIMIT);
     }
 }

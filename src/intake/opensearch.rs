@@ -62,7 +62,7 @@ pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
 }
 
 /// Malcolm's scale: 1 (highest) to 5 becomes 100 to 20, clamped; what is no number is unknown.
-fn severity(value: Option<&Value>) -> u8 {
+pub fn severity(value: Option<&Value>) -> u8 {
     let number = match value {
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
@@ -81,11 +81,16 @@ fn severity(value: Option<&Value>) -> u8 {
 /// `results[0].hits.total.value`, or `.total` where a search was made to answer with a plain
 /// number; a document-level monitor has neither.
 fn hits(results: Option<&Value>) -> Option<i64> {
-    let total = results?.get(0)?.get("hits")?.get("total")?;
+    hits_of(results?.get(0)?.get("hits")?.get("total")?)
+}
+
+/// `{"value": 3}`, or the number itself.
+pub fn hits_of(total: &Value) -> Option<i64> {
     total.get("value").unwrap_or(total).as_i64()
 }
 
-fn body(value: Option<&Value>) -> Body {
+/// The free part: text, JSON in text or as it is, or nothing.
+pub fn body(value: Option<&Value>) -> Body {
     match value {
         Some(Value::Object(fields)) if !fields.is_empty() => {
             let text = Value::Object(fields.clone()).to_string();

@@ -20,6 +20,16 @@ pub enum Action<'a> {
     Script(&'a str),
 }
 
+#[derive(Serialize)]
+struct Target<'a> {
+    #[serde(rename = "_index")]
+    index: &'a str,
+    #[serde(rename = "_id")]
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_on_conflict: Option<u8>,
+}
+
 /// Appends one operation to a bulk body; `document` is JSON on one line.
 pub fn push(body: &mut Vec<u8>, action: Action, index: &str, id: &str, document: &str) {
     let verb = match action {
@@ -27,12 +37,17 @@ pub fn push(body: &mut Vec<u8>, action: Action, index: &str, id: &str, document:
         Action::Index => "index",
         Action::Script(_) => "update",
     };
-    let mut target = json!({ "_index": index, "_id": id });
-    if verb == "update" {
-        target["retry_on_conflict"] = json!(UPDATE_RETRIES);
+    let target = Target {
+        index,
+        id,
+        retry_on_conflict: matches!(action, Action::Script(_)).then_some(UPDATE_RETRIES),
+    };
+    for part in ["{\"", verb, "\":"] {
+        body.extend_from_slice(part.as_bytes());
     }
-    body.extend_from_slice(json!({ verb: target }).to_string().as_bytes());
-    body.push(b'\n');
+    // Writing texts and a number into memory cannot fail.
+    serde_json::to_writer(&mut *body, &target).ok();
+    body.extend_from_slice(b"}\n");
     if let Action::Script(source) = action {
         let source = Value::from(source).to_string();
         for part in [

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::{Naming, Record, Write, body_hash, hashed, index_name, time};
+use super::{Naming, Record, Write, body_hash, hashed, index_name, session};
 use crate::intake::{
     Envelope,
     repair::{self, Repair},
@@ -34,8 +34,8 @@ pub fn record(envelope: &Envelope, level: Compat, naming: &Naming) -> Result<Rec
     let request = Request::read(envelope, level)?;
     let alert = &request.alert;
     let text = |path: [&str; 2]| alert[path[0]][path[1]].as_str().map(str::to_owned);
-    let start = alert["period"].get("start").cloned().unwrap_or_else(|| time(now));
-    let end = alert["period"].get("end").cloned().unwrap_or_else(|| time(now));
+    let start = alert["period"].get("start").cloned().unwrap_or_else(|| session::text(now).into());
+    let end = alert["period"].get("end").cloned().unwrap_or_else(|| session::text(now).into());
     let day = day_of(&start).ok_or("upstream cannot read the time of the period's start")?;
     let id = match alert["alert"].as_str() {
         Some(id) if !id.is_empty() => id.to_owned(),
@@ -49,7 +49,7 @@ pub fn record(envelope: &Envelope, level: Compat, naming: &Naming) -> Result<Rec
     document.insert(
         "event".to_owned(),
         json!({
-            "kind": "alert", "start": start, "end": end, "ingested": time(now),
+            "kind": "alert", "start": start, "end": end, "ingested": session::text(now),
             "provider": "malcolm", "dataset": "alerting", "module": "alerting",
             "url": "/dashboards/app/alerting#/dashboard", "id": id,
         }),
@@ -76,7 +76,7 @@ pub fn record(envelope: &Envelope, level: Compat, naming: &Naming) -> Result<Rec
         index: naming.index.index(day, |_| None),
         id: format!("{day_text}-{id}"),
         write: Write::Overwrite,
-        document,
+        document: Value::Object(document).to_string(),
     })
 }
 

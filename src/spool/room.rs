@@ -17,7 +17,7 @@ const RESERVE: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 20);
 /// How long a measurement is believed, unless it is used up before: others write to the disk too.
 const BELIEVED_FOR: Duration = Duration::from_millis(200);
 /// Free space within the file is given back from this size on, in bytes.
-const WORTH_IT: u64 = 16 << 20;
+const WORTH_IT: u64 = 4 << 20;
 /// With no more than this in it the file is written anew, which takes some 10 ms.
 const LITTLE: u64 = 4 << 20;
 /// Pages moved at once where there is more: some milliseconds, in which nobody is answered.

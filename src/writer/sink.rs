@@ -33,8 +33,8 @@ pub struct Operation {
 
 impl From<Record> for Operation {
     fn from(record: Record) -> Self {
-        let document = Value::Object(record.document).to_string();
-        Self { index: record.index, id: record.id, write: record.write, document }
+        let Record { index, id, write, document } = record;
+        Self { index, id, write, document }
     }
 }
 
