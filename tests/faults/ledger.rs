@@ -19,11 +19,20 @@ use crate::support::{Store, TOKEN};
 
 /// A body with one alert of its own id, on 2026-11-06.
 pub fn alert(id: &str) -> String {
+    alert_on(id, FIRST_DAY)
+}
+
+/// The same, on another day of November.
+fn alert_on(id: &str, day: u64) -> String {
     format!(
         r#"{{"alert":{{"monitor":{{"name":"faults"}},"trigger":{{"name":"t"}},"alert":"{id}",
-            "period":{{"start":"2026-11-06T05:00:00.000Z","end":"2026-11-06T05:10:00.000Z"}}}}}}"#
+            "period":{{"start":"2026-11-{day:02}T05:00:00.000Z","end":"2026-11-{day:02}T05:10:00.000Z"}}}}}}"#
     )
 }
+
+const FIRST_DAY: u64 = 6;
+/// How long anything that must come is waited for.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Sends alerts with ids that are never used twice, and keeps which were acknowledged.
 pub struct Ledger {
@@ -31,6 +40,8 @@ pub struct Ledger {
     /// The base addresses of the service, in turn; what changes them is a restart.
     to: Mutex<Vec<String>>,
     next: AtomicU64,
+    /// On how many days the alerts are, in turn.
+    days: AtomicU64,
     acknowledged: Mutex<BTreeSet<String>>,
     /// Answers by status; 0 is no answer at all.
     answers: Mutex<BTreeMap<u16, u64>>,
@@ -46,6 +57,7 @@ impl Ledger {
             client: client.build().expect("a client"),
             to: Mutex::new(to.to_vec()),
             next: AtomicU64::new(0),
+            days: AtomicU64::new(1),
             acknowledged: Mutex::default(),
             answers: Mutex::default(),
             took: Mutex::default(),
@@ -57,32 +69,49 @@ impl Ledger {
         *lock(&self.to) = to.to_vec();
     }
 
+    /// From now on the alerts are on so many days in turn, from 2026-11-06 on.
+    pub fn spread(&self, days: u64) {
+        self.days.store(days, Ordering::Relaxed);
+    }
+
     /// Sends one new alert, answered when it is durable; gives the status, 0 without an answer.
     pub async fn send(&self) -> u16 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.send_as(&format!("n{number}")).await
+        let day = FIRST_DAY + number % self.days.load(Ordering::Relaxed);
+        let id = format!("n{number}");
+        let body = alert_on(&id, day);
+        self.post(&id, body).await
     }
 
     /// Sends the alert of this id, and notes whether it was acknowledged.
     pub async fn send_as(&self, id: &str) -> u16 {
+        self.post(id, alert(id)).await
+    }
+
+    async fn post(&self, id: &str, body: String) -> u16 {
         let to = {
             let to = lock(&self.to);
             let turn = usize::try_from(self.next.load(Ordering::Relaxed)).unwrap_or_default();
             format!("{}/mapi/alert", to[turn % to.len()])
         };
         let request = self.client.post(to).header("x-alertloop-token", TOKEN);
-        let request = request.header("prefer", "respond-async").body(alert(id));
+        let request = request.header("prefer", "respond-async").body(body);
         let begun = Instant::now();
         let status = match request.send().await {
             Ok(response) => response.status().as_u16(),
             Err(_) => 0,
         };
+        self.note(id, status, begun.elapsed());
+        status
+    }
+
+    /// Notes an answer, here or of a sender of another kind; 0 is none.
+    pub fn note(&self, id: &str, status: u16, took: Duration) {
         if (200..300).contains(&status) {
-            lock(&self.took).push(begun.elapsed());
+            lock(&self.took).push(took);
             lock(&self.acknowledged).insert(id.to_owned());
         }
         *lock(&self.answers).entry(status).or_default() += 1;
-        status
     }
 
     /// Sends over `connections` at once, each its next alert after the last answer, until told to
@@ -112,6 +141,22 @@ impl Ledger {
     /// How many alerts were acknowledged.
     pub fn acknowledged(&self) -> usize {
         lock(&self.acknowledged).len()
+    }
+
+    /// Waits until so many more alerts were acknowledged.
+    pub async fn acknowledges(&self, more: usize) {
+        let (enough, begun) = (self.acknowledged() + more, Instant::now());
+        while self.acknowledged() < enough {
+            let have = self.acknowledged();
+            assert!(begun.elapsed() < PATIENCE, "{have} acknowledged, {enough} wanted");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Panics unless every answer was an acknowledgement.
+    pub fn all_were_acknowledged(&self) {
+        let answers = self.answers();
+        assert!(answers.keys().all(|status| (200..300).contains(status)), "{answers:?}");
     }
 
     /// How many answers there were of each status; 0 is no answer.
@@ -197,7 +242,7 @@ impl fmt::Display for Verdict {
 const OPTIONS: &str = "ignore_unavailable=true&allow_no_indices=true";
 
 /// How many records there are; 0 while the store cannot tell.
-async fn count(store: &Store) -> usize {
+pub async fn count(store: &Store) -> usize {
     let pattern = store.pattern();
     let refresh = format!("{pattern}/_refresh?{OPTIONS}");
     drop(store.json(Method::Post, &refresh, Value::Null).await);

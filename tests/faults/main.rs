@@ -13,7 +13,10 @@
 
 mod effort;
 mod ledger;
+mod order;
 mod report;
+mod scene;
+mod store;
 #[path = "../it/support/mod.rs"]
-#[allow(dead_code, reason = "the integration tests use the rest of it")]
+#[allow(dead_code, unused_imports, reason = "the integration tests use the rest of it")]
 mod support;

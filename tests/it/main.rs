@@ -18,4 +18,5 @@ mod loopback;
 mod outage;
 mod provision;
 mod startup;
+#[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;
