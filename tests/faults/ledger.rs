@@ -80,15 +80,15 @@ impl Ledger {
         let day = FIRST_DAY + number % self.days.load(Ordering::Relaxed);
         let id = format!("n{number}");
         let body = alert_on(&id, day);
-        self.post(&id, body).await
+        self.send_body(&id, body).await
     }
 
     /// Sends the alert of this id, and notes whether it was acknowledged.
     pub async fn send_as(&self, id: &str) -> u16 {
-        self.post(id, alert(id)).await
+        self.send_body(id, alert(id)).await
     }
 
-    async fn post(&self, id: &str, body: String) -> u16 {
+    async fn send_body(&self, id: &str, body: String) -> u16 {
         let to = {
             let to = lock(&self.to);
             let turn = usize::try_from(self.next.load(Ordering::Relaxed)).unwrap_or_default();

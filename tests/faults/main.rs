@@ -11,11 +11,19 @@
     reason = "a test may fail loudly, start tasks and look at the clock"
 )]
 
+mod backlog;
+mod cluster;
 mod effort;
+#[path = "../../benches/load/http.rs"]
+#[allow(dead_code, reason = "the load generator uses the rest of it")]
+mod http;
 mod ledger;
 mod order;
+mod replicas;
 mod report;
+mod rolling;
 mod scene;
+mod soak;
 mod store;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use the rest of it")]

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -20,6 +20,9 @@ use tokio::{
 };
 
 use super::Store;
+
+/// How long requests are waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What it does with a request. Only `Item` and `Items` look at what a request is: at `_bulk`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,8 +102,9 @@ impl Reluctant {
 
     /// Waits until so many more were not treated honestly.
     pub async fn harms(&self, more: u64) {
-        let enough = self.harmed() + more;
+        let (enough, begun) = (self.harmed() + more, Instant::now());
         while self.harmed() < enough {
+            assert!(begun.elapsed() < PATIENCE, "no requests come that could be harmed");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
