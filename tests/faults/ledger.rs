@@ -172,22 +172,23 @@ impl Ledger {
         took.get(place).copied().unwrap_or_default()
     }
 
-    /// Waits until the index holds as many records as were acknowledged, at most for `patience`,
-    /// and compares them one by one.
+    /// Waits until the index holds every record that was acknowledged, at most for `patience`, and
+    /// compares them one by one.
     pub async fn settle(&self, store: &Store, patience: Duration) -> Verdict {
         let acknowledged = lock(&self.acknowledged).clone();
         let begun = Instant::now();
-        while count(store).await < acknowledged.len() && begun.elapsed() < patience {
+        loop {
+            let late = begun.elapsed() >= patience;
+            // There may be as many before the last has come: what was kept, and could not be
+            // acknowledged any more, is in the index too.
+            if late || count(store).await >= acknowledged.len() {
+                let verdict = Verdict::of(&acknowledged, ids(store).await);
+                if late || verdict.lost.is_empty() {
+                    return verdict;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let mut found: BTreeMap<String, u32> = BTreeMap::new();
-        for id in ids(store).await {
-            *found.entry(id).or_default() += 1;
-        }
-        let lost = acknowledged.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
-        let doubled = found.iter().filter(|(_, times)| **times > 1).map(|(id, _)| id.clone());
-        let doubled = doubled.collect();
-        Verdict { acknowledged: acknowledged.len(), found: found.len(), lost, doubled }
     }
 }
 
@@ -217,6 +218,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    fn of(acknowledged: &BTreeSet<String>, ids: Vec<String>) -> Self {
+        let mut found: BTreeMap<String, u32> = BTreeMap::new();
+        for id in ids {
+            *found.entry(id).or_default() += 1;
+        }
+        let lost = acknowledged.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
+        let doubled = found.iter().filter(|(_, times)| **times > 1).map(|(id, _)| id.clone());
+        let doubled = doubled.collect();
+        Self { acknowledged: acknowledged.len(), found: found.len(), lost, doubled }
+    }
+
     /// Panics, with what there is, unless nothing was lost or doubled.
     pub fn must_hold(&self) {
         assert!(self.lost.is_empty() && self.doubled.is_empty(), "{self}");

@@ -6,7 +6,7 @@ use crate::{
     effort,
     ledger::Ledger,
     report,
-    scene::{PATIENCE, serve, settings_with},
+    scene::{PATIENCE, serve, settings_with, wait_for},
     store,
     support::Process,
 };
@@ -28,6 +28,10 @@ async fn two_replicas_that_are_killed_make_one_document_of_an_alert() {
     }
     for flood in floods {
         flood.end().await;
+    }
+    // What both had is doubled, if at all, only once both have stored theirs.
+    for process in &last {
+        wait_for(process, |status| status["spool"]["waiting"] == 0).await;
     }
     let (mut either, mut verdicts) = (0, Vec::new());
     for ledger in &ledgers {
