@@ -55,7 +55,7 @@ async fn a_killed_process_loses_and_doubles_nothing() {
     let last = Process::serve(&settings);
     ledger.redirect(&[last.url("")]);
     flood.end().await;
-    let patience = Duration::from_secs(60) + LIFE * rounds;
+    let patience = Duration::from_mins(1) + LIFE * rounds;
     assert!(drained(&last, patience).await, "the last one stays");
     let verdict = ledger.settle(&store, patience).await;
     let notes = format!("{early} of the kills at the start, while it read what was left");

@@ -19,11 +19,20 @@ use crate::support::{Store, TOKEN};
 
 /// A body with one alert of its own id, on 2026-11-06.
 pub fn alert(id: &str) -> String {
+    alert_on(id, FIRST_DAY)
+}
+
+/// The same, on another day of November.
+fn alert_on(id: &str, day: u64) -> String {
     format!(
         r#"{{"alert":{{"monitor":{{"name":"faults"}},"trigger":{{"name":"t"}},"alert":"{id}",
-            "period":{{"start":"2026-11-06T05:00:00.000Z","end":"2026-11-06T05:10:00.000Z"}}}}}}"#
+            "period":{{"start":"2026-11-{day:02}T05:00:00.000Z","end":"2026-11-{day:02}T05:10:00.000Z"}}}}}}"#
     )
 }
+
+const FIRST_DAY: u64 = 6;
+/// How long anything that must come is waited for.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Sends alerts with ids that are never used twice, and keeps which were acknowledged.
 pub struct Ledger {
@@ -33,6 +42,8 @@ pub struct Ledger {
     next: AtomicU64,
     /// Bytes by which each alert is larger than it need be.
     padding: usize,
+    /// On how many days the alerts are, in turn.
+    days: AtomicU64,
     acknowledged: Mutex<BTreeSet<String>>,
     /// Answers by status; 0 is no answer at all.
     answers: Mutex<BTreeMap<u16, u64>>,
@@ -54,6 +65,7 @@ impl Ledger {
             to: Mutex::new(to.to_vec()),
             next: AtomicU64::new(0),
             padding,
+            days: AtomicU64::new(1),
             acknowledged: Mutex::default(),
             answers: Mutex::default(),
             took: Mutex::default(),
@@ -65,25 +77,40 @@ impl Ledger {
         *lock(&self.to) = to.to_vec();
     }
 
+    /// From now on the alerts are on so many days in turn, from 2026-11-06 on.
+    pub fn spread(&self, days: u64) {
+        self.days.store(days, Ordering::Relaxed);
+    }
+
     /// Sends one new alert, answered when it is durable; gives the status, 0 without an answer.
     pub async fn send(&self) -> u16 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.send_as(&format!("n{number}")).await
+        let day = FIRST_DAY + number % self.days.load(Ordering::Relaxed);
+        let id = format!("n{number}");
+        let body = alert_on(&id, day);
+        self.send_body(&id, body).await
     }
 
     /// Sends the alert of this id, and notes whether it was acknowledged.
     pub async fn send_as(&self, id: &str) -> u16 {
+        self.send_body(id, alert(id) + &" ".repeat(self.padding)).await
+    }
+
+    async fn send_body(&self, id: &str, body: String) -> u16 {
         let begun = Instant::now();
-        let status = self.post(alert(id) + &" ".repeat(self.padding)).await;
-        if (200..300).contains(&status) {
-            lock(&self.took).push(begun.elapsed());
-            lock(&self.acknowledged).insert(id.to_owned());
-        }
+        let status = self.answer_to(body).await;
+        self.note(id, status, begun.elapsed());
         status
     }
 
     /// Sends any body, of which nothing but the answer is noted; gives the status.
     pub async fn post(&self, body: String) -> u16 {
+        let status = self.answer_to(body).await;
+        *lock(&self.answers).entry(status).or_default() += 1;
+        status
+    }
+
+    async fn answer_to(&self, body: String) -> u16 {
         let to = {
             let to = lock(&self.to);
             let turn = usize::try_from(self.next.load(Ordering::Relaxed)).unwrap_or_default();
@@ -91,12 +118,19 @@ impl Ledger {
         };
         let request = self.client.post(to).header("x-alertloop-token", TOKEN);
         let request = request.header("prefer", "respond-async").body(body);
-        let status = match request.send().await {
+        match request.send().await {
             Ok(response) => response.status().as_u16(),
             Err(_) => 0,
-        };
+        }
+    }
+
+    /// Notes an answer, here or of a sender of another kind; 0 is none.
+    pub fn note(&self, id: &str, status: u16, took: Duration) {
+        if (200..300).contains(&status) {
+            lock(&self.took).push(took);
+            lock(&self.acknowledged).insert(id.to_owned());
+        }
         *lock(&self.answers).entry(status).or_default() += 1;
-        status
     }
 
     /// Sends over `connections` at once, each its next alert after the last answer, until told to
@@ -128,6 +162,22 @@ impl Ledger {
         lock(&self.acknowledged).len()
     }
 
+    /// Waits until so many more alerts were acknowledged.
+    pub async fn acknowledges(&self, more: usize) {
+        let (enough, begun) = (self.acknowledged() + more, Instant::now());
+        while self.acknowledged() < enough {
+            let have = self.acknowledged();
+            assert!(begun.elapsed() < PATIENCE, "{have} acknowledged, {enough} wanted");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Panics unless every answer was an acknowledgement.
+    pub fn all_were_acknowledged(&self) {
+        let answers = self.answers();
+        assert!(answers.keys().all(|status| (200..300).contains(status)), "{answers:?}");
+    }
+
     /// How many answers there were of each status; 0 is no answer.
     pub fn answers(&self) -> BTreeMap<u16, u64> {
         lock(&self.answers).clone()
@@ -141,22 +191,23 @@ impl Ledger {
         took.get(place).copied().unwrap_or_default()
     }
 
-    /// Waits until the index holds as many records as were acknowledged, at most for `patience`,
-    /// and compares them one by one.
+    /// Waits until the index holds every record that was acknowledged, at most for `patience`, and
+    /// compares them one by one.
     pub async fn settle(&self, store: &Store, patience: Duration) -> Verdict {
         let acknowledged = lock(&self.acknowledged).clone();
         let begun = Instant::now();
-        while count(store).await < acknowledged.len() && begun.elapsed() < patience {
+        loop {
+            let late = begun.elapsed() >= patience;
+            // There may be as many before the last has come: what was kept, and could not be
+            // acknowledged any more, is in the index too.
+            if late || count(store).await >= acknowledged.len() {
+                let verdict = Verdict::of(&acknowledged, ids(store).await);
+                if late || verdict.lost.is_empty() {
+                    return verdict;
+                }
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let mut found: BTreeMap<String, u32> = BTreeMap::new();
-        for id in ids(store).await {
-            *found.entry(id).or_default() += 1;
-        }
-        let lost = acknowledged.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
-        let doubled = found.iter().filter(|(_, times)| **times > 1).map(|(id, _)| id.clone());
-        let doubled = doubled.collect();
-        Verdict { acknowledged: acknowledged.len(), found: found.len(), lost, doubled }
     }
 }
 
@@ -194,6 +245,17 @@ impl Verdict {
         self.doubled.extend(other.doubled);
     }
 
+    fn of(acknowledged: &BTreeSet<String>, ids: Vec<String>) -> Self {
+        let mut found: BTreeMap<String, u32> = BTreeMap::new();
+        for id in ids {
+            *found.entry(id).or_default() += 1;
+        }
+        let lost = acknowledged.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
+        let doubled = found.iter().filter(|(_, times)| **times > 1).map(|(id, _)| id.clone());
+        let doubled = doubled.collect();
+        Self { acknowledged: acknowledged.len(), found: found.len(), lost, doubled }
+    }
+
     /// Panics, with what there is, unless nothing was lost or doubled.
     pub fn must_hold(&self) {
         assert!(self.lost.is_empty() && self.doubled.is_empty(), "{self}");
@@ -219,7 +281,7 @@ impl fmt::Display for Verdict {
 const OPTIONS: &str = "ignore_unavailable=true&allow_no_indices=true";
 
 /// How many records there are; 0 while the store cannot tell.
-async fn count(store: &Store) -> usize {
+pub async fn count(store: &Store) -> usize {
     let pattern = store.pattern();
     let refresh = format!("{pattern}/_refresh?{OPTIONS}");
     drop(store.json(Method::Post, &refresh, Value::Null).await);

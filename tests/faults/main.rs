@@ -11,14 +11,25 @@
     reason = "a test may fail loudly, start tasks and look at the clock"
 )]
 
+mod backlog;
+mod cluster;
 mod disk;
 mod effort;
 mod faulty_disk;
+#[path = "../../benches/load/http.rs"]
+#[allow(dead_code, reason = "the load generator uses the rest of it")]
+mod http;
 mod kills;
 mod ledger;
+mod order;
 mod power;
+mod replicas;
 mod report;
+mod rolling;
+mod scene;
+mod soak;
+mod store;
 #[path = "../it/support/mod.rs"]
-#[allow(dead_code, reason = "the integration tests use the rest of it")]
+#[allow(dead_code, unused_imports, reason = "the integration tests use the rest of it")]
 mod support;
 mod waiting;

@@ -19,4 +19,5 @@ mod outage;
 mod outcomes;
 mod provision;
 mod startup;
+#[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;

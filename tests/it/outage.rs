@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{Answer, App, Proxy, TOKEN},
+    support::{Answer, App, Mood, Proxy, Reluctant, TOKEN},
 };
 
 fn alert(id: &str) -> String {
@@ -38,6 +38,27 @@ async fn what_comes_while_the_store_is_away_is_stored_when_it_is_back() {
     proxy.mend();
     store.wait_for_records(51).await;
     assert_eq!(app.alert(alert("after")).await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_took_without_a_whole_answer_is_stored_once() {
+    let store = store!();
+    let reluctant = Reluctant::start(&store, 1).await;
+    let app = App::start(&store, &[("OPENSEARCH_URL", &reluctant.url())]).await;
+    assert_eq!(app.alert(alert("before")).await.status, 200);
+    for (id, mood) in [("cut", Mood::CutAnswer(60)), ("half", Mood::HalfAnswer)] {
+        reluctant.set(mood);
+        let request = app.post("/mapi/alert").header("x-alertloop-token", TOKEN);
+        assert_eq!(
+            Answer::of(request.header("prefer", "wait=0.2").body(alert(id))).await.status,
+            202
+        );
+        reluctant.harms(2).await;
+        reluctant.set(Mood::Honest);
+        assert_eq!(app.alert(alert(id)).await.status, 200);
+    }
+    store.wait_for_records(3).await;
     app.stop().await;
 }
 

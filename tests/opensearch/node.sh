@@ -13,6 +13,7 @@ node.sh COMMAND
   down            stops the node and deletes its data; what was assembled stays
   stop, start     keep the data and the settings of the last `up`
   kill            kill -9; `start` or `up` brings it back with its data
+  pause, resume   SIGSTOP, so that the node hangs, and SIGCONT
   status          what runs (exit 0) or that nothing does (exit 1)
   url             the URL, whether it runs or not
   alerting        exit 0 when the node of the last `up` has the alerting and notifications plugins, else 1
@@ -254,6 +255,10 @@ case $command in
   down) prepare_state; lock; stop; rm -rf "$node" "$node.settings" ;;
   stop) prepare_state; lock; stop ;;
   kill) prepare_state; lock; kill_node ;;
+  pause | resume)
+    running=$(pid) || die "the node does not run"
+    case $command in pause) kill -STOP "$running" ;; *) kill -CONT "$running" ;; esac
+    ;;
   status) status ;;
   url) echo "$url" ;;
   alerting) alerting ;;

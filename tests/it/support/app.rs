@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -141,6 +142,7 @@ impl Answer {
 pub struct Process {
     child: Child,
     address: SocketAddr,
+    log: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Process {
@@ -164,26 +166,48 @@ impl Process {
         let mut command = Self::command(settings, &["serve"]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
         let mut log = BufReader::new(child.stderr.take().expect("stderr"));
-        let mut seen = String::new();
+        let mut lines = Vec::new();
         let address = loop {
             let mut line = String::new();
             let read = log.read_line(&mut line).expect("a log line");
             if read == 0 {
-                return Err((child.wait().expect("an end"), seen));
+                return Err((child.wait().expect("an end"), format!("{lines:#?}")));
             }
-            seen.push_str(&line);
-            let json: Value = serde_json::from_str(&line).unwrap_or_default();
-            if json["message"] == "listening" {
-                break json["server.address"].as_str().expect("an address").parse().expect("one");
+            lines.push(parsed(&line));
+            let line = &lines[lines.len() - 1];
+            if line["message"] == "listening" {
+                break line["server.address"].as_str().expect("an address").parse().expect("one");
             }
         };
+        let lines = Arc::new(Mutex::new(lines));
+        let all = Arc::clone(&lines);
         // The log must be read on, or the process would wait for room in the pipe.
-        std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Ok(Self { child, address })
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                all.lock().unwrap_or_else(PoisonError::into_inner).push(parsed(&line));
+            }
+        });
+        Ok(Self { child, address, log: lines })
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// What it logged as a warning or worse, so far.
+    pub fn warnings(&self) -> Vec<Value> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let bad = |line: &&Value| line["level"] == "WARN" || line["level"] == "ERROR";
+        log.iter().filter(bad).cloned().collect()
+    }
+
+    /// The most memory that it has had, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process's status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB")).expect("its peak");
+        peak.parse::<u64>().expect("a number") << 10
     }
 
     /// kill -9.
@@ -210,6 +234,11 @@ impl Process {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// A log line; where it is not JSON, its text.
+fn parsed(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|_| Value::from(line.trim_end()))
 }
 
 impl Drop for Process {

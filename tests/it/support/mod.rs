@@ -2,10 +2,12 @@
 
 mod app;
 mod proxy;
+mod reluctant;
 mod store;
 
 pub use app::{Answer, App, Process, TOKEN, settings};
 pub use proxy::Proxy;
+pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
 
 /// Says that a test was skipped, in the form that `scripts/test` counts.

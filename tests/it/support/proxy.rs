@@ -18,9 +18,14 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn start(store: &Store) -> Self {
+        Self::before(store.url()).await
+    }
+
+    /// Stands before whatever listens at this base address.
+    pub async fn before(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let url: reqwest::Url = store.url().parse().expect("a URL");
+        let url: reqwest::Url = url.parse().expect("a URL");
         let to = format!(
             "{}:{}",
             url.host_str().expect("a host"),

@@ -21,9 +21,13 @@ pub struct Store {
 impl Store {
     /// The store that this run was given.
     pub fn of_this_run() -> Option<Self> {
-        let url = std::env::var("ALERTLOOP_TEST_OPENSEARCH").ok()?;
+        std::env::var("ALERTLOOP_TEST_OPENSEARCH").ok().map(Self::at)
+    }
+
+    /// The store at this address.
+    pub fn at(url: String) -> Self {
         let random = WebhookToken::generate().expose()[..10].to_owned();
-        Some(Self { url, pattern: format!("it{random}-*") })
+        Self { url, pattern: format!("it{random}-*") }
     }
 
     /// A store that never answers, at an address where nothing listens.
