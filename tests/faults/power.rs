@@ -48,7 +48,7 @@ async fn a_power_cut_loses_nothing_while_the_log_is_brought_into_the_file() {
     // More than the 4,000 pages after which SQLite does that by itself.
     let (padding, store) = (900_000, Store::away());
     let scenario = Scenario { name: "checkpoint", alerts: 20, padding, store, stores: false };
-    scenario.cut_everywhere(effort::times(12, 1_000)).await;
+    scenario.cut_everywhere(effort::times(12, 300)).await;
 }
 
 /// What is done until the power fails.
