@@ -22,6 +22,10 @@ const WORTH_IT: u64 = 4 << 20;
 const LITTLE: u64 = 4 << 20;
 /// Pages moved at once where there is more: some milliseconds, in which nobody is answered.
 const STEP: u32 = 256;
+/// On a full disk: what moves them has to find room in the log.
+const SMALL_STEP: u32 = 64;
+/// What a commit writes besides the bodies, roughly: pages of which it changes a little, in bytes.
+const COMMIT: u64 = 32 << 10;
 
 /// The bounds of a spool's file.
 pub struct Room {
@@ -42,6 +46,7 @@ impl Room {
     pub fn refusal(&mut self, connection: &Connection, bytes: usize) -> Option<AppendError> {
         // Once in the log, once in the file.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(2);
+        let bytes = bytes.saturating_add(COMMIT);
         let is_fresh = self.measured.is_some_and(|at| at.elapsed() < BELIEVED_FOR);
         if !is_fresh || bytes > self.left {
             match self.measure(connection, bytes) {
@@ -98,7 +103,7 @@ pub fn make(connection: &Connection) -> bool {
     if !empty_log(connection) || before == 0 {
         return false;
     }
-    if let Err(fault) = move_pages(connection) {
+    if let Err(fault) = move_pages(connection, SMALL_STEP) {
         warn!(error = %fault, "the spool cannot give space back now");
     }
     empty_log(connection) && Size::of(connection).free < before
@@ -113,7 +118,7 @@ pub fn give_back(connection: &Connection) -> bool {
     let done = if live <= LITTLE {
         connection.execute_batch("VACUUM").map(|()| false)
     } else {
-        move_pages(connection).map(|()| true)
+        move_pages(connection, STEP).map(|()| true)
     };
     match done {
         Ok(true) => {
@@ -136,9 +141,9 @@ pub fn give_back(connection: &Connection) -> bool {
     }
 }
 
-/// Gives back up to [`STEP`] pages, in one transaction.
-fn move_pages(connection: &Connection) -> rusqlite::Result<()> {
-    let mut step = connection.prepare(&format!("PRAGMA incremental_vacuum({STEP})"))?;
+/// Gives back up to so many pages, in one transaction.
+fn move_pages(connection: &Connection, pages: u32) -> rusqlite::Result<()> {
+    let mut step = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
     // It works on one page for each row that is asked for.
     let mut pages = step.query([])?;
     while pages.next()?.is_some() {}
