@@ -9,9 +9,11 @@ use serde_json::Value;
 use crate::alert::{Alert, Source};
 
 mod glance;
+pub mod masked;
 mod opensearch;
 mod pruned;
 pub mod repair;
+pub mod shown;
 
 use pruned::Pruned;
 
