@@ -1,58 +1,156 @@
-//! The JSON API for people and scripts.
+//! The dead letters in the JSON API: `/mapi/dead-letters` and what is below it.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json,
-    extract::{self, ConnectInfo, Path, Query},
-    http::HeaderMap,
+    body::{self, Body, Bytes},
+    extract::{
+        self, ConnectInfo, Path, Query,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
+use futures_util::stream;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use tokio::task::block_in_place;
+use tracing::info;
 
 use super::{ApiError, State};
-use crate::spool::DeadLetter;
+use crate::{
+    dead_letters::{self, Export, Fault, Items, Selection, Tally, Whole},
+    spool::Filter,
+};
 
 /// How many items a page has, unless it is asked for fewer.
 const PAGE: usize = 1_000;
+/// The largest selection, in bytes: some hundred thousand numbers.
+const SELECTION: usize = 4 << 20;
 
-/// `?after=ID&limit=N`.
+/// `?after=ID&limit=N&reason=TEXT&source=NAME`.
 #[derive(Deserialize)]
-pub struct Page {
+#[serde(deny_unknown_fields)]
+pub struct Asked {
     after: Option<i64>,
     limit: Option<usize>,
+    reason: Option<String>,
+    source: Option<String>,
 }
 
-/// `{"items": [{"id", "source", "received_at", "reason", "bytes", "attempts"}], "next"}`, oldest
-/// first; `next` is the `after` of the next page, or null.
-pub async fn dead_letters(
-    extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Query(page): Query<Page>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    admit(&state, &headers, peer)?;
-    let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE);
-    let after = page.after.unwrap_or(0);
-    let letters = tokio::task::block_in_place(|| state.spool.dead_letters(after, limit))?;
-    let next = letters.last().filter(|_| letters.len() == limit).map(|letter| letter.id);
-    let items: Vec<_> = letters.iter().map(item).collect();
-    Ok(Json(json!({ "items": items, "next": next })))
+/// `?reason=TEXT&source=NAME`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    reason: Option<String>,
+    source: Option<String>,
 }
 
-/// One dead letter, with its body as text.
-pub async fn dead_letter(
+/// `{"items": […], "next"}`, oldest first; `next` is the `after` of the next page, or null.
+pub async fn list(
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(id): Path<i64>,
     headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Items>, ApiError> {
     admit(&state, &headers, peer)?;
-    let found = tokio::task::block_in_place(|| state.spool.dead_letter(id))?;
-    let (letter, body) = found.ok_or_else(|| ApiError::NotFound(format!("no dead letter {id}")))?;
-    let mut json = item(&letter);
-    json["body"] = String::from_utf8_lossy(&body).into();
-    Ok(Json(json))
+    let Query(Asked { after, limit, reason, source }) = asked.map_err(misasked)?;
+    let (after, limit) = (after.unwrap_or(0), limit.unwrap_or(PAGE).clamp(1, PAGE));
+    let filter = filter(reason, source);
+    let items = block_in_place(|| dead_letters::list(&state.spool, &filter, after, limit))?;
+    Ok(Json(items))
+}
+
+/// One dead letter, with its body.
+pub async fn show(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Whole>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Path(id) = id.map_err(|_| ApiError::BadRequest("an id is a whole number".to_owned()))?;
+    let found = block_in_place(|| dead_letters::show(&state.spool, id, state.body_limit))?;
+    found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no dead letter {id}")))
+}
+
+/// Every dead letter that is there now as a line of JSON, with its body.
+pub async fn export(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Query(Wanted { reason, source }) = wanted.map_err(misasked)?;
+    let filter = filter(reason, source);
+    let export = block_in_place(|| Export::begin(&state.spool, filter, state.body_limit))?;
+    // A fault in the middle cuts the answer off, so that nobody takes it for all.
+    let pieces = stream::try_unfold((state, export), |(state, mut export)| async move {
+        let piece = block_in_place(|| export.next(&state.spool))?;
+        Ok::<_, rusqlite::Error>(piece.map(|piece| (Bytes::from(piece), (state, export))))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(pieces)).into_response())
+}
+
+/// Makes dead letters entries again: `{"replayed", "left"}`.
+pub async fn replay(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    admit(&state, &headers, peer)?;
+    let selection = selection(&headers, body).await?;
+    let mut told = Told::of("dead letters are replayed", &selection, peer);
+    let outcome = dead_letters::replay(&state.spool, &selection, &mut told.tally).await;
+    outcome.map_err(|fault| unfinished(&fault, told.tally.done))?;
+    let Tally { done, left } = told.tally;
+    Ok(Json(json!({ "replayed": done, "left": left })).into_response())
+}
+
+/// Removes dead letters for good: `{"dropped"}`.
+pub async fn discard(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    admit(&state, &headers, peer)?;
+    let selection = selection(&headers, body).await?;
+    let mut told = Told::of("dead letters are dropped", &selection, peer);
+    let outcome = dead_letters::discard(&state.spool, &selection, &mut told.tally).await;
+    outcome.map_err(|fault| unfinished(&fault, told.tally.done))?;
+    Ok(Json(json!({ "dropped": told.tally.done })).into_response())
+}
+
+/// Says in the log what was done, however it ends: when the caller goes away, so does the request,
+/// after the page that is under way.
+struct Told<'a> {
+    what: &'static str,
+    selection: &'a Selection,
+    peer: SocketAddr,
+    tally: Tally,
+}
+
+impl<'a> Told<'a> {
+    fn of(what: &'static str, selection: &'a Selection, peer: SocketAddr) -> Self {
+        Self { what, selection, peer, tally: Tally::default() }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        info!(
+            count = self.tally.done,
+            selection = %self.selection,
+            client.address = %self.peer.ip(),
+            "{}",
+            self.what
+        );
+    }
 }
 
 fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), ApiError> {
@@ -66,9 +164,32 @@ fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Api
     Err(ApiError::NotFound(how.to_owned()))
 }
 
-fn item(letter: &DeadLetter) -> Value {
-    json!({
-        "id": letter.id, "source": letter.source, "received_at": letter.received.to_string(),
-        "reason": letter.reason, "bytes": letter.bytes, "attempts": letter.attempts,
-    })
+/// Reads a selection, which must say that it is JSON: a browser lets any page on the web post a
+/// form or plain text to us, with the login it knows or from this machine. For JSON it asks us
+/// first (a preflight), and we do not allow it.
+async fn selection(headers: &HeaderMap, body: Body) -> Result<Selection, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    if !kind.trim().eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::NotJson);
+    }
+    let bytes = body::to_bytes(body, SELECTION).await.map_err(|_| {
+        ApiError::BadRequest(format!("the selection did not come, or has over {SELECTION} bytes"))
+    })?;
+    serde_json::from_slice(&bytes).map_err(|fault| ApiError::BadRequest(fault.to_string()))
+}
+
+/// An empty parameter is as good as none.
+fn filter(reason: Option<String>, source: Option<String>) -> Filter {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Filter { reason: given(reason), source: given(source) }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn misasked(rejection: QueryRejection) -> ApiError {
+    ApiError::BadRequest(rejection.body_text())
+}
+
+fn unfinished(fault: &Fault, done: u64) -> ApiError {
+    ApiError::Unfinished { done, cause: fault.to_string() }
 }
