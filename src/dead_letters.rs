@@ -331,7 +331,8 @@ impl Export {
             if let Some(letter) = self.page.next() {
                 // It may have been replayed or dropped meanwhile.
                 if let Some(whole) = whole(spool, &letter, self.limit)? {
-                    piece.extend_from_slice(json!(whole).to_string().as_bytes());
+                    // Texts and numbers, into memory: it cannot fail.
+                    serde_json::to_writer(&mut piece, &whole).ok();
                     piece.push(b'\n');
                 }
                 continue;
