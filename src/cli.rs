@@ -26,6 +26,7 @@ use crate::{
     telemetry,
 };
 
+mod dead_letters;
 mod health;
 
 /// The exit code of a command that was misused.
@@ -44,6 +45,7 @@ Examples:
   alertloop serve
   alertloop doctor
   alertloop provision plan
+  alertloop dead-letters list
 
 Every setting is looked up among the flags, then in the environment, then in the TOML file that
 --config names. Secrets come from the environment or from a file, never from a flag. Each command
@@ -62,6 +64,12 @@ enum Command {
     Provision {
         #[command(subcommand)]
         action: Provision,
+    },
+    /// Look at what cannot be stored; send it again, remove it, write it out
+    #[command(after_help = dead_letters::EXAMPLES, arg_required_else_help = true)]
+    DeadLetters {
+        #[command(subcommand)]
+        action: dead_letters::Action,
     },
     /// Say what is wrong with this set-up, one line a finding, with the mend
     #[command(after_help = DOCTOR_EXAMPLES)]
@@ -206,6 +214,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             show(args.output, &rescue::rescue(&config.data_dir)?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::DeadLetters { action } => dead_letters::run(&action).await,
         Command::Health(args) => health::run(&args).await,
         Command::Settings => {
             put(io::stdout().lock(), &settings::markdown())?;
@@ -269,11 +278,17 @@ fn put(mut out: impl Write, text: &str) -> io::Result<()> {
     }
 }
 
+/// A command that was given what it cannot work with.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
+
 /// Says why a command failed, and gives its exit code.
 #[must_use]
 pub fn failed(fault: &anyhow::Error) -> ExitCode {
     let (text, code) = match fault.downcast_ref::<Faults>() {
         Some(faults) => (faults.to_string(), ExitCode::from(MISUSED)),
+        None if fault.is::<Misused>() => (format!("alertloop: {fault:#}"), ExitCode::from(MISUSED)),
         None => (format!("alertloop: {fault:#}"), ExitCode::FAILURE),
     };
     // There is nowhere left to say that this cannot be said.
@@ -321,6 +336,20 @@ mod tests {
             ("alertloop provision apply --output yaml", false),
             ("alertloop provision", false),
             ("alertloop doctor --output text", true),
+            ("alertloop dead-letters", false),
+            ("alertloop dead-letters list --reason json --source - --output json", true),
+            ("alertloop dead-letters list --reason=", false),
+            ("alertloop dead-letters show 1", true),
+            ("alertloop dead-letters show", false),
+            ("alertloop dead-letters replay 1 2 3 --data-dir /x", true),
+            ("alertloop dead-letters replay --all", true),
+            ("alertloop dead-letters replay", false),
+            ("alertloop dead-letters replay 1 --all", false),
+            ("alertloop dead-letters replay --all --reason x", false),
+            ("alertloop dead-letters drop --source - --yes --url http://127.0.0.1:1", true),
+            ("alertloop dead-letters drop 0", false),
+            ("alertloop dead-letters drop x", false),
+            ("alertloop dead-letters export letters.ndjson --reason x --source y", true),
             ("alertloop health --url http://127.0.0.1:1/livez", true),
             ("alertloop settings", true),
             ("alertloop", false),

@@ -165,6 +165,37 @@ pub fn listen_address(flags: &SettingsArgs) -> Result<SocketAddr, Faults> {
     sources.join(outcome).map(|(listen, _)| listen)
 }
 
+/// What a command needs that looks into the data directory, or else asks the running service.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// Folder of the spool.
+    pub data_dir: PathBuf,
+    /// Size at which the spool takes no more.
+    pub spool_max_bytes: u64,
+    /// Largest body that is taken in.
+    pub body_limit: usize,
+    /// Where the service listens.
+    pub listen: SocketAddr,
+    /// First part of its routes' paths; may be empty.
+    pub api_prefix: String,
+    /// Login of its API.
+    pub admin: Option<Login>,
+    /// What is odd about the settings.
+    pub warnings: Vec<String>,
+}
+
+impl Local {
+    /// Reads these settings and no other, so that no other can be in the way.
+    ///
+    /// # Errors
+    /// [`Faults`]: all of them at once.
+    pub fn load(flags: &SettingsArgs) -> Result<Self, Faults> {
+        let sources = Sources::gather(flags, std::env::vars_os(), read_file);
+        let outcome = Reader::new(|name: &str| sources.get(name), read_file).finish(Reader::local);
+        sources.join(outcome).map(|(local, warnings)| Self { warnings, ..local })
+    }
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;

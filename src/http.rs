@@ -3,7 +3,8 @@
 //! | route | who may | what |
 //! |---|---|---|
 //! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in |
-//! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}` | the login; without one, loopback | what was refused |
+//! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}`, `/mapi/dead-letters/export` | the login; without one, loopback | what was refused |
+//! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
 //!
@@ -26,7 +27,7 @@ use tokio::sync::Semaphore;
 use crate::{record::Naming, spool::Spool, writer};
 
 pub mod access;
-mod api;
+mod dead_letters;
 mod error;
 mod health;
 mod intake;
@@ -95,8 +96,11 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/alert/{{source}}{end}")), post(intake::receive_from))
             .route(&at(&format!("/ping{end}")), get(health::ping))
             .route(&at(&format!("/ready{end}")), get(health::ready))
-            .route(&at(&format!("/dead-letters{end}")), get(api::dead_letters))
-            .route(&at(&format!("/dead-letters/{{id}}{end}")), get(api::dead_letter));
+            .route(&at(&format!("/dead-letters{end}")), get(dead_letters::list))
+            .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))
+            .route(&at(&format!("/dead-letters/replay{end}")), post(dead_letters::replay))
+            .route(&at(&format!("/dead-letters/drop{end}")), post(dead_letters::discard))
+            .route(&at(&format!("/dead-letters/{{id}}{end}")), get(dead_letters::show));
     }
     router
         .fallback(unknown_route)

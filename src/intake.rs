@@ -8,10 +8,12 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Source};
 
+pub mod masked;
 mod opensearch;
 mod plain;
 mod pruned;
 pub mod repair;
+pub mod shown;
 
 use pruned::Pruned;
 

@@ -4,7 +4,8 @@
 //! Data flows one way: [`http`] takes a body in and seals it into the [`spool`] (fsync before the
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
-//! its outcome is known. [`provision`] makes the channel and the monitor that send to us.
+//! its outcome is known; what can never be stored stays among the [`dead_letters`]. [`provision`]
+//! makes the channel and the monitor that send to us.
 //!
 //! `alert`, `intake`, `record` and `lifecycle` are pure: no I/O, no clock, no environment.
 
@@ -13,6 +14,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod dead_letters;
 pub mod doctor;
 pub mod http;
 pub mod intake;

@@ -33,7 +33,7 @@ mod room;
 mod schema;
 mod trouble;
 
-pub use dead_letters::DeadLetter;
+pub use dead_letters::{DeadLetter, Filter, Page};
 pub use entries::Stats;
 use group_commit::Then;
 use room::Room;
@@ -291,20 +291,42 @@ impl Spool {
         entries::stats(&self.reader(), counts)
     }
 
-    /// A page of dead letters, oldest first, after the one numbered `after`; without bodies.
+    /// A page of dead letters, oldest first: at most `count` of those that are numbered after the
+    /// first bound and up to the second. It may hold none, although there are more.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn dead_letters(&self, after: i64, count: usize) -> rusqlite::Result<Vec<DeadLetter>> {
-        dead_letters::page(&self.reader(), after, count)
+    pub fn dead_letters(
+        &self,
+        filter: &Filter,
+        bounds: (i64, i64),
+        count: usize,
+    ) -> rusqlite::Result<Page> {
+        dead_letters::page(&self.reader(), filter, bounds, count)
     }
 
-    /// One dead letter with its body.
+    /// These dead letters, as far as they are there.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn dead_letter(&self, id: i64) -> rusqlite::Result<Option<(DeadLetter, Vec<u8>)>> {
-        dead_letters::one(&self.reader(), id)
+    pub fn dead_letters_of(&self, ids: &[i64]) -> rusqlite::Result<Vec<DeadLetter>> {
+        dead_letters::with_ids(&self.reader(), ids)
+    }
+
+    /// The body of a dead letter.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn dead_letter_body(&self, id: i64) -> rusqlite::Result<Option<Vec<u8>>> {
+        dead_letters::body(&self.reader(), id)
+    }
+
+    /// The number of the newest dead letter; 0 where there are none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn last_dead_letter(&self) -> rusqlite::Result<i64> {
+        dead_letters::last(&self.reader())
     }
 
     /// Makes dead letters entries again, at the end of the spool; tells how many. The head of a

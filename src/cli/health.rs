@@ -53,8 +53,12 @@ impl HealthArgs {
     }
 }
 
-/// The address at which a service can be asked that listens at `listen`.
 fn livez(listen: SocketAddr) -> anyhow::Result<Url> {
+    base(listen)?.join("livez").context("cannot build the address to ask at")
+}
+
+/// The address at which a service can be asked that listens at `listen`.
+pub(super) fn base(listen: SocketAddr) -> anyhow::Result<Url> {
     ensure!(listen.port() != 0, "the service listens on a port of its own choice: use --url");
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -62,7 +66,7 @@ fn livez(listen: SocketAddr) -> anyhow::Result<Url> {
         ip => ip,
     };
     let address = SocketAddr::new(ip, listen.port());
-    Url::parse(&format!("http://{address}/livez")).context("cannot build the address to ask at")
+    Url::parse(&format!("http://{address}/")).context("cannot build the address to ask at")
 }
 
 async fn ask_within(limit: Duration, url: &Url) -> anyhow::Result<()> {

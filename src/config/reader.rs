@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Config, Fault, Faults, IndexSettings, Outcome,
+    Config, Fault, Faults, IndexSettings, Local, Outcome,
     curlrc::{self, Curlrc},
     parse, settings, units,
 };
@@ -93,6 +93,23 @@ where
             stop_grace: stop_grace?,
             compat: compat?,
             log: log?,
+            warnings: Vec::new(),
+        })
+    }
+
+    pub(super) fn local(&mut self) -> Option<Local> {
+        let spool_max_bytes = self.parse("ALERTLOOP_SPOOL_MAX_BYTES", units::bytes);
+        let body_limit = self.parse("ALERTLOOP_BODY_LIMIT", parse::body_limit);
+        let listen = self.listen();
+        let api_prefix = self.parse("MALCOLM_API_PREFIX", parse::api_prefix);
+        let admin = self.admin();
+        Some(Local {
+            data_dir: PathBuf::from(self.text("ALERTLOOP_DATA_DIR")),
+            spool_max_bytes: spool_max_bytes?,
+            body_limit: body_limit?,
+            listen: listen?,
+            api_prefix: api_prefix?,
+            admin,
             warnings: Vec::new(),
         })
     }

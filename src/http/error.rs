@@ -18,6 +18,9 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// 400: it was not asked as it has to be.
+    #[error("{0}")]
+    BadRequest(String),
     /// 401: no secret, or a wrong one.
     #[error(
         "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, or as a Basic password"
@@ -37,22 +40,37 @@ pub enum ApiError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// 415: it may have been sent by a page on the web.
+    #[error("send it as JSON, with `Content-Type: application/json`")]
+    NotJson,
     /// 503: it could not be made durable.
     #[error("the alert could not be kept ({0}); send it again")]
     NotKept(#[from] AppendError),
     /// 503: what was asked for cannot be read now.
     #[error("the spool cannot be read: {0}")]
     Unreadable(#[from] rusqlite::Error),
+    /// 503: part of it was done.
+    #[error("it ended after {done} of them: {cause}; ask again for the rest")]
+    Unfinished {
+        /// How many.
+        done: u64,
+        /// Why it ended.
+        cause: String,
+    },
 }
 
 impl ApiError {
     const fn status(&self) -> StatusCode {
         match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotKept(_) | Self::Unreadable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::NotKept(_) | Self::Unreadable(_) | Self::Unfinished { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
@@ -61,8 +79,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         counter!(telemetry::REFUSED, "status" => status.as_str().to_owned()).increment(1);
-        if let Self::Unreadable(fault) = &self {
-            error!(error = %fault, "the spool cannot be read");
+        match &self {
+            Self::Unreadable(fault) => error!(error = %fault, "the spool cannot be read"),
+            Self::Unfinished { cause, .. } => {
+                error!(error = %cause, "a replay or a drop of dead letters did not come to its end");
+            }
+            _ => {}
         }
         let mut response = (status, Json(json!({ "error": self.to_string() }))).into_response();
         let headers = response.headers_mut();

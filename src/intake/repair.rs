@@ -94,6 +94,12 @@ pub fn repair(body: &[u8]) -> Repaired<'_> {
     Repaired { text: Cow::Owned(mended), repairs }
 }
 
+/// A body's text, whatever its characters are written in.
+#[must_use]
+pub fn text(body: &[u8]) -> Cow<'_, str> {
+    decode(body, &mut Vec::new())
+}
+
 fn note(repairs: &mut Vec<Repair>, repair: Repair) {
     if !repairs.contains(&repair) {
         repairs.push(repair);

@@ -32,6 +32,10 @@ pub async fn append(spool: &Spool, body: &[u8]) -> EntryId {
     spool.append(envelope(body), None).await.unwrap()
 }
 
+fn letters(spool: &Spool) -> Vec<DeadLetter> {
+    spool.dead_letters(&Filter::default(), (0, i64::MAX), 1_000).unwrap().letters
+}
+
 #[tokio::test]
 async fn what_was_appended_is_there_after_a_reopening_as_it_came() {
     let dir = tempfile::tempdir().unwrap();
@@ -93,12 +97,10 @@ async fn what_is_refused_becomes_a_dead_letter_and_nothing_else_does() {
     spool.settle(vec![refused.clone(), stored(good)]).await.unwrap();
     spool.settle(vec![refused]).await.unwrap();
     spool.set_aside(envelope(b"head"), "too large".to_owned()).await.unwrap();
-    let letters = spool.dead_letters(0, 10).unwrap();
+    let letters = self::letters(&spool);
     let told: Vec<_> = letters.iter().map(|l| (l.reason.as_str(), l.bytes, l.attempts)).collect();
     assert_eq!(told, [("no alert", 3, 1), ("too large", 4, 0)]);
-    assert_eq!(spool.dead_letter(letters[0].id).unwrap().unwrap().1, b"bad");
-    assert_eq!(spool.dead_letter(99).unwrap(), None);
-    assert_eq!(spool.dead_letters(letters[0].id, 10).unwrap().len(), 1);
+    assert_eq!(spool.dead_letter_body(letters[0].id).unwrap().unwrap(), b"bad");
     let stats = spool.stats().unwrap();
     assert_eq!((stats.waiting, stats.dead_letters, stats.oldest), (0, 2, None));
     assert_eq!(stats.oldest_dead_letter, Some(envelope(b"").received));
@@ -143,8 +145,7 @@ async fn a_dead_letter_can_be_replayed_or_dropped() {
     assert_eq!((&again[0].envelope, again[0].is_intact), (&envelope(b"one"), true));
     assert!(again[0].id > 2, "it goes to the end");
     spool.settle(vec![refused(again[0].id)]).await.unwrap();
-    let told: Vec<_> =
-        spool.dead_letters(0, 9).unwrap().iter().map(|l| (l.id, l.attempts)).collect();
+    let told: Vec<_> = letters(&spool).iter().map(|l| (l.id, l.attempts)).collect();
     assert_eq!(told, [(2, 1), (3, 0), (4, 2)]);
     assert_eq!(spool.drop_letters(vec![2, 3, 4, 5]).await.unwrap(), 3);
     let stats = spool.stats().unwrap();
@@ -182,7 +183,7 @@ async fn a_file_of_format_1_is_migrated_with_all_that_it_holds() {
     assert_eq!((bodies.len(), bodies[1].len()), (2, 36));
     assert!(entries.iter().all(|entry| entry.is_intact), "what has no checksum is believed");
     assert_eq!(entries[0].envelope.encoding, Encoding::Gzip);
-    let letters = spool.dead_letters(0, 9).unwrap();
+    let letters = self::letters(&spool);
     let told: Vec<_> = letters.iter().map(|l| (l.reason.as_str(), l.attempts)).collect();
     assert_eq!((told[0].0.starts_with("not JSON"), told[0].1, told[1].1), (true, 1, 0));
     assert_eq!(spool.replay(vec![letters[0].id]).await.unwrap(), 1);
@@ -329,8 +330,8 @@ proptest! {
                 let have = spool.next_batch(0, usize::MAX, usize::MAX).unwrap();
                 let have: BTreeMap<_, _> = have.into_iter().map(|e| (e.id, e.envelope.body)).collect();
                 assert_eq!(have, waiting);
-                let letters = spool.dead_letters(0, 1_000).unwrap();
-                let letters: Vec<_> = letters.iter().map(|l| spool.dead_letter(l.id).unwrap().unwrap().1).collect();
+                let letters = self::letters(&spool);
+                let letters: Vec<_> = letters.iter().map(|l| spool.dead_letter_body(l.id).unwrap().unwrap()).collect();
                 assert_eq!(letters, dead);
                 let stats = spool.stats().unwrap();
                 assert_eq!((stats.waiting, stats.dead_letters), (waiting.len() as u64, dead.len() as u64));

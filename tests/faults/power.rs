@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use alertloop::spool::Spool;
+use alertloop::spool::{Filter, Spool};
 use futures_util::future::join_all;
 use rusqlite::Connection;
 
@@ -243,11 +243,16 @@ impl Scenario {
 /// What the spool holds, entries and dead letters.
 fn bodies(spool: &Spool) -> Vec<String> {
     let entries = spool.next_batch(0, usize::MAX, usize::MAX).expect("entries");
-    let letters = spool.dead_letters(0, usize::MAX).expect("dead letters");
-    let letters = letters.iter().map(|letter| {
-        let (_, body) = spool.dead_letter(letter.id).expect("read").expect("a dead letter");
-        body
-    });
+    let (mut letters, mut after) = (Vec::new(), Some(0));
+    while let Some(from) = after {
+        let page = spool.dead_letters(&Filter::default(), (from, i64::MAX), usize::MAX);
+        let page = page.expect("dead letters");
+        letters.extend(page.letters);
+        after = page.next;
+    }
+    let letters = letters
+        .iter()
+        .map(|letter| spool.dead_letter_body(letter.id).expect("read").expect("a dead letter"));
     let bodies = entries.into_iter().map(|entry| entry.envelope.body).chain(letters);
     bodies.map(|body| String::from_utf8(body).expect("UTF-8")).collect()
 }

@@ -12,6 +12,7 @@
 )]
 
 mod compat;
+mod dead_letters;
 mod intake;
 mod lifecycle;
 mod loopback;

@@ -1,0 +1,195 @@
+//! The dead letters in the JSON API: `/mapi/dead-letters` and what is below it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json,
+    body::{self, Body, Bytes},
+    extract::{
+        self, ConnectInfo, Path, Query,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::task::block_in_place;
+use tracing::info;
+
+use super::{ApiError, State};
+use crate::{
+    dead_letters::{self, Export, Fault, Items, Selection, Tally, Whole},
+    spool::Filter,
+};
+
+/// How many items a page has, unless it is asked for fewer.
+const PAGE: usize = 1_000;
+/// The largest selection, in bytes: some hundred thousand numbers.
+const SELECTION: usize = 4 << 20;
+
+/// `?after=ID&limit=N&reason=TEXT&source=NAME`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    after: Option<i64>,
+    limit: Option<usize>,
+    reason: Option<String>,
+    source: Option<String>,
+}
+
+/// `?reason=TEXT&source=NAME`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    reason: Option<String>,
+    source: Option<String>,
+}
+
+/// `{"items": […], "next"}`, oldest first; `next` is the `after` of the next page, or null.
+pub async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Items>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Query(Asked { after, limit, reason, source }) = asked.map_err(misasked)?;
+    let (after, limit) = (after.unwrap_or(0), limit.unwrap_or(PAGE).clamp(1, PAGE));
+    let filter = filter(reason, source);
+    let items = block_in_place(|| dead_letters::list(&state.spool, &filter, after, limit))?;
+    Ok(Json(items))
+}
+
+/// One dead letter, with its body.
+pub async fn show(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Whole>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Path(id) = id.map_err(|_| ApiError::BadRequest("an id is a whole number".to_owned()))?;
+    let found = block_in_place(|| dead_letters::show(&state.spool, id, state.body_limit))?;
+    found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no dead letter {id}")))
+}
+
+/// Every dead letter that is there now as a line of JSON, with its body.
+pub async fn export(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Query(Wanted { reason, source }) = wanted.map_err(misasked)?;
+    let filter = filter(reason, source);
+    let export = block_in_place(|| Export::begin(&state.spool, filter, state.body_limit))?;
+    // A fault in the middle cuts the answer off, so that nobody takes it for all.
+    let pieces = stream::try_unfold((state, export), |(state, mut export)| async move {
+        let piece = block_in_place(|| export.next(&state.spool))?;
+        Ok::<_, rusqlite::Error>(piece.map(|piece| (Bytes::from(piece), (state, export))))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(pieces)).into_response())
+}
+
+/// Makes dead letters entries again: `{"replayed", "left"}`.
+pub async fn replay(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    admit(&state, &headers, peer)?;
+    let selection = selection(&headers, body).await?;
+    let mut told = Told::of("dead letters are replayed", &selection, peer);
+    let outcome = dead_letters::replay(&state.spool, &selection, &mut told.tally).await;
+    outcome.map_err(|fault| unfinished(&fault, told.tally.done))?;
+    let Tally { done, left } = told.tally;
+    Ok(Json(json!({ "replayed": done, "left": left })).into_response())
+}
+
+/// Removes dead letters for good: `{"dropped"}`.
+pub async fn discard(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    admit(&state, &headers, peer)?;
+    let selection = selection(&headers, body).await?;
+    let mut told = Told::of("dead letters are dropped", &selection, peer);
+    let outcome = dead_letters::discard(&state.spool, &selection, &mut told.tally).await;
+    outcome.map_err(|fault| unfinished(&fault, told.tally.done))?;
+    Ok(Json(json!({ "dropped": told.tally.done })).into_response())
+}
+
+/// Says in the log what was done, however it ends: when the caller goes away, so does the request,
+/// after the page that is under way.
+struct Told<'a> {
+    what: &'static str,
+    selection: &'a Selection,
+    peer: SocketAddr,
+    tally: Tally,
+}
+
+impl<'a> Told<'a> {
+    fn of(what: &'static str, selection: &'a Selection, peer: SocketAddr) -> Self {
+        Self { what, selection, peer, tally: Tally::default() }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        info!(
+            count = self.tally.done,
+            selection = %self.selection,
+            client.address = %self.peer.ip(),
+            "{}",
+            self.what
+        );
+    }
+}
+
+fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), ApiError> {
+    if state.access.may_read(headers, peer) {
+        return Ok(());
+    }
+    if state.access.has_login() {
+        return Err(ApiError::Unauthorized);
+    }
+    let how = "the API is off: set ALERTLOOP_ADMIN_USER and ALERTLOOP_ADMIN_PASSWORD, or ask from this machine";
+    Err(ApiError::NotFound(how.to_owned()))
+}
+
+/// Reads a selection, which must say that it is JSON: a browser lets any page on the web post a
+/// form or plain text to us, with the login it knows or from this machine. For JSON it asks us
+/// first (a preflight), and we do not allow it.
+async fn selection(headers: &HeaderMap, body: Body) -> Result<Selection, ApiError> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    if !kind.trim().eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::NotJson);
+    }
+    let bytes = body::to_bytes(body, SELECTION).await.map_err(|_| {
+        ApiError::BadRequest(format!("the selection did not come, or has over {SELECTION} bytes"))
+    })?;
+    serde_json::from_slice(&bytes).map_err(|fault| ApiError::BadRequest(fault.to_string()))
+}
+
+/// An empty parameter is as good as none.
+fn filter(reason: Option<String>, source: Option<String>) -> Filter {
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Filter { reason: given(reason), source: given(source) }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn misasked(rejection: QueryRejection) -> ApiError {
+    ApiError::BadRequest(rejection.body_text())
+}
+
+fn unfinished(fault: &Fault, done: u64) -> ApiError {
+    ApiError::Unfinished { done, cause: fault.to_string() }
+}
