@@ -46,17 +46,17 @@ impl Access {
         self.open || self.has_token(headers, query)
     }
 
-    /// Whether a request may read dead letters.
+    /// Whether a request may read and move dead letters.
     ///
     /// Without a login, only this machine may; a request that came through a proxy did not come
-    /// from this machine.
+    /// from this machine. Nor may a web page whose name was made to lead here (DNS rebinding).
     #[must_use]
     pub fn may_read(&self, headers: &HeaderMap, peer: SocketAddr) -> bool {
         match &self.admin {
             Some(admin) => basic(headers).is_some_and(|(user, password)| {
                 user == admin.user && admin.password.admits(&password)
             }),
-            None => is_loopback(peer.ip()) && !is_proxied(headers),
+            None => is_loopback(peer.ip()) && !is_proxied(headers) && is_meant_for_here(headers),
         }
     }
 
@@ -108,6 +108,17 @@ fn basic(headers: &HeaderMap) -> Option<(String, Vec<u8>)> {
 
 fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
+}
+
+/// Whether `Host` is an address or `localhost`: a name is somebody else's.
+fn is_meant_for_here(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let host = host.to_str().unwrap_or_default();
+    let name = host.parse::<SocketAddr>().map(|address| address.ip().to_string());
+    let name = name.as_deref().unwrap_or_else(|_| host.split(':').next().unwrap_or_default());
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok()
+        || host.starts_with('[')
 }
 
 fn is_proxied(headers: &HeaderMap) -> bool {
@@ -183,6 +194,18 @@ mod tests {
         assert!(access.may_read(&none, near) && access.may_read(&none, mapped));
         assert!(!access.may_read(&none, far));
         assert!(!access.may_read(&headers(&[("X-Forwarded-For", "127.0.0.1")]), near));
+        for (host, want) in [
+            ("127.0.0.1:5000", true),
+            ("localhost", true),
+            ("LocalHost:5000", true),
+            ("[::1]:5000", true),
+            ("[::1]", true),
+            ("rebound.example:5000", false),
+            ("127.0.0.1.example", false),
+            ("", false),
+        ] {
+            assert_eq!(access.may_read(&headers(&[("Host", host)]), near), want, "{host}");
+        }
     }
 
     #[test]
