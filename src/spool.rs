@@ -19,7 +19,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -131,6 +131,12 @@ pub enum OpenError {
         /// Its `user_version`.
         found: i64,
     },
+    /// There is no room at all.
+    #[error("the disk with {file} is full; make room on it, some MiB are enough to start")]
+    NoRoom {
+        /// The file.
+        file: PathBuf,
+    },
     /// Not a file of ours, or damaged.
     #[error(
         "cannot use {file}: {cause}; nothing was changed. `alertloop spool rescue` saves what can be read of it; if that fails too, keep a copy, and move it away to start with an empty spool"
@@ -141,6 +147,16 @@ pub enum OpenError {
         /// SQLite's words.
         cause: rusqlite::Error,
     },
+}
+
+impl OpenError {
+    fn of(file: &Path, cause: rusqlite::Error) -> Self {
+        let file = file.to_owned();
+        match cause.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::NoRoom { file },
+            _ => Self::Unusable { file, cause },
+        }
+    }
 }
 
 /// An open spool. All methods may be called from many tasks at once.
@@ -185,7 +201,7 @@ impl Spool {
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&file);
         own.map_err(directory)?;
         let writer = schema::open(&file)?;
-        let unusable = |cause| OpenError::Unusable { file: file.clone(), cause };
+        let unusable = |cause| OpenError::of(&file, cause);
         let reader = schema::open_reader(&file).map_err(unusable)?;
         let shared = Arc::new(Shared::default());
         for (table, counter) in [("entry", &shared.entries), ("dead_letter", &shared.dead_letters)]

@@ -66,7 +66,7 @@ impl fmt::Display for Checked {
 /// [`OpenError`] when there is no such file, or it is newer than this program.
 pub fn check(dir: &Path) -> Result<Checked, OpenError> {
     let file = existing(dir)?;
-    let unusable = |cause| OpenError::Unusable { file: file.clone(), cause };
+    let unusable = |cause| OpenError::of(&file, cause);
     let connection = schema::open_reader(&file).map_err(unusable)?;
     let checked = || -> rusqlite::Result<Vec<String>> {
         let mut check = connection.prepare("PRAGMA integrity_check(20)")?;
@@ -97,7 +97,7 @@ pub fn check(dir: &Path) -> Result<Checked, OpenError> {
 pub fn rescue(dir: &Path) -> Result<Rescued, OpenError> {
     let _lock = directory_lock(dir)?;
     let file = existing(dir)?;
-    let unusable = |cause| OpenError::Unusable { file: file.clone(), cause };
+    let unusable = |cause| OpenError::of(&file, cause);
     let failed = |cause| OpenError::Directory { dir: dir.to_owned(), cause };
     let damaged = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE);
     let damaged = damaged.map_err(unusable)?;

@@ -49,7 +49,7 @@ const MIGRATIONS: [&str; 2] = [
 
 /// Opens the writing connection, and migrates the file.
 pub fn open(file: &Path) -> Result<Connection, OpenError> {
-    let unusable = |cause| OpenError::Unusable { file: file.to_owned(), cause };
+    let unusable = |cause| OpenError::of(file, cause);
     let mut connection = Connection::open(file).map_err(unusable)?;
     let found = prepare(&mut connection).map_err(unusable)?;
     if found > VERSION {
@@ -69,11 +69,14 @@ pub fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
-    // An empty file takes this; space can then be given back without rewriting the file.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > VERSION {
         return Ok(found);
+    }
+    if found == 0 {
+        // An empty file takes this; space can then be given back without rewriting the file. Any
+        // other would be written to, and a spool must open on a full disk too.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // In WAL mode FULL syncs the log at each commit: the promise behind every acknowledgement.
