@@ -33,6 +33,7 @@ mod health;
 pub mod outcome;
 mod pace;
 mod parked;
+mod processor;
 mod sink;
 
 use backoff::Backoff;
@@ -42,6 +43,7 @@ pub use health::Health;
 use outcome::Outcome;
 use pace::{Flow, Pace};
 use parked::Parked;
+use processor::Processor;
 
 /// A batch holds at most this many entries, and about this many bytes of bodies.
 const BATCH: usize = 1_000;
@@ -80,6 +82,7 @@ pub struct Writer {
     parked: Parked,
     cursor: EntryId,
     pace: Pace,
+    processor: Processor,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     settling: FuturesUnordered<BoxFuture<'static, Result<(), AppendError>>>,
     outage: Option<Outage>,
@@ -125,6 +128,7 @@ impl Writer {
             parked,
             cursor,
             pace,
+            processor: Processor::default(),
             sending,
             settling,
             outage,
@@ -180,19 +184,27 @@ impl Writer {
         }
     }
 
-    fn may_send(&self) -> bool {
+    fn may_send(&mut self) -> bool {
         let now = Instant::now();
         if self.pause.as_ref().is_some_and(|(due, _)| *due > now) {
             return false;
         }
         let room = self.sending.len() < self.settings.requests_in_flight;
         let parked_are_due = || self.parked.next_due().is_some_and(|due| due <= now);
-        self.pace.may_send(self.flow(), now) || room && parked_are_due()
+        room && parked_are_due() || {
+            let flow = self.flow();
+            self.pace.may_send(flow, now)
+        }
     }
 
-    fn flow(&self) -> Flow {
-        let (in_flight, limit) = (self.sending.len(), self.settings.requests_in_flight);
-        Flow { last: self.spool.last_id(), cursor: self.cursor, in_flight, limit }
+    fn flow(&mut self) -> Flow {
+        Flow {
+            last: self.spool.last_id(),
+            cursor: self.cursor,
+            in_flight: self.sending.len(),
+            limit: self.settings.requests_in_flight,
+            is_short: self.processor.is_short(),
+        }
     }
 
     fn send(&mut self, mut batch: Batch) {
@@ -309,7 +321,8 @@ impl Writer {
     /// Takes note of what became of a batch.
     fn sort_out(&mut self, sent: Sent) {
         let Sent { mut batch, answers, took } = sent;
-        self.pace.answered(took, self.flow(), Instant::now());
+        let flow = self.flow();
+        self.pace.answered(took, flow, Instant::now());
         let answers = match answers {
             Ok(answers) => answers,
             Err(reason) => {

@@ -156,7 +156,7 @@ impl Store {
     /// Lets the records of a backlog through, and waits for the first: how many there are then, and
     /// when that was.
     pub async fn open_gate(&mut self, run: &Run, scope: &Scope) -> anyhow::Result<(u64, Instant)> {
-        let template = json!({ "index_patterns": [format!("{}-*", run.gate())] });
+        let template = json!({ "index_patterns": [format!("{}-*", run.gate())], "priority": 1 });
         self.ask("PUT", &format!("/_index_template/{}", run.gate()), &template).await?;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {

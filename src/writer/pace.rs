@@ -2,8 +2,8 @@
 //!
 //! An idle writer sends what there is at once. While one request is in flight a second goes only
 //! when enough has gathered: many small requests would cost the store more than they win. And while
-//! alerts come faster than they are stored, the intake goes first: the store often shares the
-//! processor with it, and what is kept can be stored later.
+//! alerts come faster than they are stored and processors are short, the intake goes first: the
+//! store then has its part of them, and what is kept can be stored later.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const ENOUGH: EntryId = 16;
 /// With more than this waiting, and half of it come since the last request, alerts are a flood.
 const FLOOD: EntryId = 1_000;
 /// In a flood the writer rests for so many times as long as the store took for its last request.
-const REST: u32 = 1;
+const REST: u32 = 3;
 
 /// What is known of the flow.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Flow {
     /// Requests in flight, and how many there may be.
     pub in_flight: usize,
     pub limit: usize,
+    /// Whether processors are short.
+    pub is_short: bool,
 }
 
 /// The writer's pace.
@@ -62,7 +64,8 @@ impl Pace {
     }
 
     fn is_flooded(&self, flow: Flow) -> bool {
-        flow.last - flow.cursor > FLOOD && flow.last - self.last_at_send > FLOOD / 2
+        let grows = flow.last - flow.cursor > FLOOD && flow.last - self.last_at_send > FLOOD / 2;
+        grows && flow.is_short
     }
 }
 
@@ -85,7 +88,13 @@ mod tests {
         ] {
             let mut pace = Pace::default();
             pace.sent(50_000);
-            let flow = Flow { last: 50_000, cursor: 50_000 - waiting, in_flight, limit: 2 };
+            let flow = Flow {
+                last: 50_000,
+                cursor: 50_000 - waiting,
+                in_flight,
+                limit: 2,
+                is_short: true,
+            };
             assert_eq!(pace.may_send(flow, now), want, "{flow:?}");
         }
     }
@@ -94,13 +103,16 @@ mod tests {
     fn in_a_flood_the_intake_goes_first() {
         let now = Instant::now();
         let mut pace = Pace::default();
-        let flow = |last, in_flight| Flow { last, cursor: 1_000, in_flight, limit: 2 };
+        let flow =
+            |last, in_flight| Flow { last, cursor: 1_000, in_flight, limit: 2, is_short: true };
         pace.sent(2_000);
         assert!(!pace.may_send(flow(3_000, 1), now), "no second request");
         pace.answered(TOOK, flow(3_000, 0), now);
         assert!(!pace.may_send(flow(3_000, 0), now), "and a rest after the first");
         assert!(pace.may_send(flow(3_000, 0), now + TOOK * REST));
         assert_eq!(pace.rest(), Some(now + TOOK * REST));
+        let alone = Flow { is_short: false, ..flow(3_000, 1) };
+        assert!(pace.may_send(alone, now), "a store with processors of its own gets all it can");
         // A backlog that does not grow is sent as fast as it goes.
         pace.answered(TOOK, flow(2_100, 0), now);
         assert_eq!(pace.rest(), None);
