@@ -269,6 +269,8 @@ enum Step {
     Append(Vec<u8>),
     /// Settles one of those that are there, stored or refused.
     Settle(prop::sample::Index, bool),
+    /// One of the dead letters becomes an entry again, or is dropped.
+    Move(prop::sample::Index, bool),
     /// The process ends, in order or by a crash that leaves the file as it is at that moment.
     Reopen {
         crash: bool,
@@ -279,6 +281,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..200).prop_map(Step::Append),
         3 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, refused)| Step::Settle(i, refused)),
+        1 => (any::<prop::sample::Index>(), any::<bool>()).prop_map(|(i, replay)| Step::Move(i, replay)),
         1 => any::<bool>().prop_map(|crash| Step::Reopen { crash }),
     ]
 }
@@ -313,7 +316,19 @@ proptest! {
                         dead.extend(refused.as_ref().map(|_| body));
                         spool.settle(vec![Settlement { id, refused }]).await.unwrap();
                     }
-                    Step::Settle(..) => {}
+                    Step::Move(index, replay) if !dead.is_empty() => {
+                        let place = index.index(dead.len());
+                        let body = dead.remove(place);
+                        let id = letters(&spool)[place].id;
+                        if replay {
+                            assert_eq!(spool.replay(vec![id]).await.unwrap(), 1);
+                            let last = spool.next_batch(0, usize::MAX, usize::MAX).unwrap().pop();
+                            waiting.insert(last.unwrap().id, body);
+                        } else {
+                            assert_eq!(spool.drop_letters(vec![id]).await.unwrap(), 1);
+                        }
+                    }
+                    Step::Settle(..) | Step::Move(..) => {}
                     Step::Reopen { crash } => {
                         let next = tempfile::tempdir().unwrap();
                         if crash {

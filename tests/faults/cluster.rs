@@ -24,7 +24,7 @@ async fn nodes_of_a_cluster_are_killed() {
     let store = Store::at(urls[0].clone());
     two_copies(&store).await;
     let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
-    let (kills, mut of_managers) = (effort::times(2, 12), 0);
+    let (kills, mut of_managers) = (effort::times(2, 3), 0);
     for turn in 0..kills {
         let manager = manager(&store).await;
         // Once the one that alertloop talks to, once one of those behind it.

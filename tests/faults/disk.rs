@@ -45,7 +45,7 @@ async fn fails_and_works_again(store: &Store, fault: &str, how: &str) {
     let process = Process::serve(&disk.under(&settings(store, &disk.data())));
     let ledger = Ledger::new(&[process.url("")]);
     let flood = ledger.flood(CONNECTIONS, None);
-    let times = effort::times(3, 100);
+    let times = effort::times(3, 20);
     for _ in 0..times {
         accepts(&ledger).await;
         disk.fails_with(fault);
@@ -77,7 +77,7 @@ async fn a_sync_that_failed_makes_no_later_acknowledgement_false() {
     store.make_template().await;
     let proxy = Proxy::start(&store).await;
     let ledger = Ledger::new(&[String::new()]);
-    let times = effort::times(6, 200);
+    let times = effort::times(6, 40);
     for turn in 0..times {
         let disk = FaultyDisk::new();
         let mut settings = settings(&store, &disk.data());

@@ -7,9 +7,13 @@ pub fn minutes() -> Option<f64> {
     std::env::var("ALERTLOOP_TORTURE_MINUTES").ok()?.parse().ok()
 }
 
-/// How often something is done.
+/// How often something is done: `short`, or `long` in a torture of 20 minutes, and in another one
+/// as much more or less.
 pub fn times(short: u32, long: u32) -> u32 {
-    if minutes().is_some() { long } else { short }
+    let Some(minutes) = minutes() else { return short };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+    let scaled = (f64::from(long) * minutes / 20.0).round() as u32;
+    scaled.max(short)
 }
 
 /// How long something goes on: `short`, or this share of the torture's minutes.

@@ -16,8 +16,10 @@ pub async fn must_be_kept(store: &Store, index: &str) {
     by_number.sort_by_key(|&place| written[place]);
     let far = by_number.iter().enumerate().map(|(came, &place)| came.abs_diff(place)).max();
     let far = far.unwrap_or_default();
-    // A fifth more, for what came at the same moment.
-    assert!(far <= TWO_BATCHES * 6 / 5, "an alert is {far} places from where it should be");
+    // A fifth more, for what came at the same moment; and where there are very many, one request
+    // that the store was slow with is overtaken by more than one.
+    let most = TWO_BATCHES * 6 / 5 + written.len() / 200;
+    assert!(far <= most, "an alert is {far} places from where it should be, of {most} at most");
     assert!(written.len() > TWO_BATCHES * 3 / 2, "too few to tell: {}", written.len());
 }
 

@@ -15,7 +15,7 @@ use crate::{
 async fn two_replicas_that_are_killed_make_one_document_of_an_alert() {
     let store = store!();
     store.make_template().await;
-    let rounds = effort::times(5, 100);
+    let rounds = effort::times(5, 60);
     let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another")];
     // Both number their alerts from 0, so the two send the same ones.
     let replicas = dirs.each_ref().map(|dir| Replica::start(settings_with(&store, dir, &[])));

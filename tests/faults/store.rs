@@ -26,7 +26,7 @@ macro_rules! node {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_is_stopped_and_started() {
     let (store, node) = (store!(), node!());
-    let times = effort::times(1, 10);
+    let times = effort::times(1, 2);
     let scene = Scene::begin(&store, &[]).await;
     for _ in 0..times {
         script(&node, &["stop"]).await;
@@ -43,7 +43,7 @@ async fn the_node_is_stopped_and_started() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_is_killed() {
     let (store, node) = (store!(), node!());
-    let times = effort::times(1, 10);
+    let times = effort::times(1, 3);
     let scene = Scene::begin(&store, &[]).await;
     for _ in 0..times {
         script(&node, &["kill"]).await;
@@ -60,7 +60,7 @@ async fn the_node_is_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_node_hangs() {
     let (store, node) = (store!(), node!());
-    let (times, timeout, alerts) = (effort::times(1, 3), ["2s", "30s"], [1_000, 12_000]);
+    let (times, timeout, alerts) = (effort::times(1, 1), ["2s", "30s"], [1_000, 12_000]);
     let long = usize::from(effort::minutes().is_some());
     let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", timeout[long])]).await;
     for _ in 0..times {
@@ -77,7 +77,7 @@ async fn the_node_hangs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_is_read_only_or_closed_while_others_are_not() {
     let store = store!();
-    let times = effort::times(2, 20);
+    let times = effort::times(2, 6);
     let scene = Scene::begin(&store, &[]).await;
     scene.ledger.spread(3);
     let (hindered, other) = (store.index("261106"), store.index("261107"));
@@ -128,7 +128,7 @@ async fn an_item_of_many_is_refused_for_now() {
     let store = store!();
     let reluctant = Reluctant::start(&store, 1).await;
     let scene = Scene::begin(&store, &[("OPENSEARCH_URL", &reluctant.url())]).await;
-    let times = effort::times(3, 100);
+    let times = effort::times(3, 40);
     for _ in 0..times {
         // A backlog, so that there is a third item.
         reluctant.set(Mood::Status(503));
@@ -145,7 +145,7 @@ async fn an_item_of_many_is_refused_for_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_cut_in_the_middle() {
     let store = store!();
-    let (proxy, times) = (Proxy::start(&store).await, effort::times(1, 20));
+    let (proxy, times) = (Proxy::start(&store).await, effort::times(1, 10));
     let reluctant = Reluctant::start(&Store::at(proxy.url()), 1).await;
     let scene = Scene::begin(&store, &[("OPENSEARCH_URL", &reluctant.url())]).await;
     let mut cuts = 0_u32;
@@ -196,7 +196,7 @@ async fn the_store_does_all_of_it_in_any_order() {
         Mood::Silent,
         Mood::Slow(Duration::from_secs(1)),
     ];
-    let times = effort::times(1, 20);
+    let times = effort::times(1, 5);
     for _ in 0..times {
         moods.shuffle(&mut rand::rng());
         for mood in moods {
