@@ -263,6 +263,9 @@ impl Writer {
                 Ok(fresh) => {
                     self.cursor = fresh.last().map_or(self.cursor, |entry| entry.id);
                     entries.extend(fresh);
+                    if entries.is_empty() {
+                        self.pause = None;
+                    }
                 }
                 Err(_) => drop(self.pause()),
             }
