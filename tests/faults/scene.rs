@@ -88,6 +88,11 @@ pub fn serve(settings: &HashMap<String, String>) -> Process {
 
 /// Waits until what `/readyz` says is as it shall be.
 pub async fn wait_for(process: &Process, is_so: impl Fn(&Value) -> bool) {
+    wait_within(process, PATIENCE, is_so).await;
+}
+
+/// The same, at most for this long.
+pub async fn wait_within(process: &Process, patience: Duration, is_so: impl Fn(&Value) -> bool) {
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let begun = Instant::now();
     loop {
@@ -97,7 +102,7 @@ pub async fn wait_for(process: &Process, is_so: impl Fn(&Value) -> bool) {
         if is_so(&status) {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{status:#}");
+        assert!(begun.elapsed() < patience, "{status:#}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
