@@ -11,16 +11,20 @@ const TWO_BATCHES: usize = 2_000;
 /// Panics unless the alerts of an index were written about as they came: none further from its
 /// place than what may be on its way at once.
 pub async fn must_be_kept(store: &Store, index: &str) {
+    let (far, count) = displacement(store, index).await;
+    // A fifth more, for what came at the same moment.
+    assert!(far <= TWO_BATCHES * 6 / 5, "an alert is {far} places from where it should be");
+    assert!(count > TWO_BATCHES * 3 / 2, "too few to tell: {count}");
+}
+
+/// How far the alert of an index is from its place that is furthest from it, and how many there
+/// are. A request that the store is slow with is overtaken by those beside it.
+pub async fn displacement(store: &Store, index: &str) -> (usize, usize) {
     let written = numbers(store, index).await;
     let mut by_number: Vec<usize> = (0..written.len()).collect();
     by_number.sort_by_key(|&place| written[place]);
     let far = by_number.iter().enumerate().map(|(came, &place)| came.abs_diff(place)).max();
-    let far = far.unwrap_or_default();
-    // A fifth more, for what came at the same moment; and where there are very many, one request
-    // that the store was slow with is overtaken by more than one.
-    let most = TWO_BATCHES * 6 / 5 + written.len() / 200;
-    assert!(far <= most, "an alert is {far} places from where it should be, of {most} at most");
-    assert!(written.len() > TWO_BATCHES * 3 / 2, "too few to tell: {}", written.len());
+    (far.unwrap_or_default(), written.len())
 }
 
 /// The alerts' numbers, in the order in which they were written.
