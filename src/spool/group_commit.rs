@@ -72,7 +72,8 @@ pub fn spawn(
     shared: Arc<Shared>,
     room: Room,
 ) -> io::Result<JoinHandle<()>> {
-    let writer = Writer { connection, jobs, shared, room };
+    // A spool that was opened may have free space of an earlier life.
+    let writer = Writer { connection, jobs, shared, room, may_give_back: true };
     thread::Builder::new().name("spool".to_owned()).spawn(move || writer.run())
 }
 
@@ -81,6 +82,9 @@ struct Writer {
     jobs: mpsc::Receiver<Job>,
     shared: Arc<Shared>,
     room: Room,
+    /// Something has left the file since it was last looked for free space, which costs as much as
+    /// a small commit.
+    may_give_back: bool,
 }
 
 impl Writer {
@@ -105,7 +109,9 @@ impl Writer {
 
     /// The next job; space is given back only while nobody waits.
     fn next(&mut self) -> Option<Job> {
-        while self.jobs.is_empty() && room::give_back(&self.connection) {}
+        while self.may_give_back && self.jobs.is_empty() {
+            self.may_give_back = room::give_back(&self.connection);
+        }
         let mut looked = Instant::now();
         while self.shared.trouble.fails_to_write() || self.shared.trouble.is_full() {
             match self.jobs.try_recv() {
@@ -170,6 +176,7 @@ impl Writer {
         });
         match result {
             Ok(()) => {
+                self.may_give_back |= change.entries.1 > 0 || change.dead_letters.1 > 0;
                 self.count(&change);
                 self.answer(answers);
             }
