@@ -19,7 +19,6 @@ use crate::{
     config::{Config, Faults, SettingsArgs, settings},
     doctor, intake_token,
     opensearch::Client,
-    provision,
     secrets::WebhookToken,
     shutdown,
     spool::rescue,
@@ -28,6 +27,7 @@ use crate::{
 
 mod dead_letters;
 mod health;
+mod provision;
 
 /// The exit code of a command that was misused.
 const MISUSED: u8 = 2;
@@ -60,10 +60,10 @@ enum Command {
         settings: SettingsArgs,
     },
     /// Bring OpenSearch's channel, monitor and template to what the files say
-    #[command(after_help = PROVISION_EXAMPLES, arg_required_else_help = true)]
+    #[command(after_help = provision::EXAMPLES, arg_required_else_help = true)]
     Provision {
         #[command(subcommand)]
-        action: Provision,
+        action: provision::Action,
     },
     /// Look at what cannot be stored; send it again, remove it, write it out
     #[command(after_help = dead_letters::EXAMPLES, arg_required_else_help = true)]
@@ -97,16 +97,6 @@ Examples:
 The first SIGINT or SIGTERM stops in order, the second at once (exit code 130).";
 
 #[derive(Debug, Subcommand)]
-enum Provision {
-    /// Show what would change, and change nothing
-    #[command(after_help = PROVISION_EXAMPLES)]
-    Plan(TableArgs),
-    /// Change it, in order, and stop at the first failure
-    #[command(after_help = PROVISION_EXAMPLES)]
-    Apply(TableArgs),
-}
-
-#[derive(Debug, Subcommand)]
 enum Spool {
     /// Read the whole file, and say whether it is sound; also while the service runs
     #[command(after_help = SPOOL_EXAMPLES)]
@@ -122,12 +112,6 @@ Examples:
   alertloop spool rescue --data-dir /var/lib/alertloop
 
 `check` exits with 1 when the file is damaged. `rescue` keeps the damaged file beside the new one.";
-
-const PROVISION_EXAMPLES: &str = "\
-Examples:
-  alertloop provision plan
-  alertloop provision plan --output json
-  alertloop provision apply --opensearch-url http://localhost:9200";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -166,35 +150,7 @@ enum Output {
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { settings } => serve(configure(&settings)?).await,
-        Command::Provision { action: Provision::Plan(args) } => {
-            let config = configure(&args.settings)?;
-            let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
-            let offered = token.unwrap_or_else(WebhookToken::generate);
-            let settings = app::provision_settings(&config);
-            let plan =
-                provision::look(&client, &settings, &offered, config.token.is_some()).await?;
-            show(args.output, &plan)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Provision { action: Provision::Apply(args) } => {
-            let config = configure(&args.settings)?;
-            let client = Client::new(&config.store)?;
-            let offered = match &config.token {
-                Some(token) => token.clone(),
-                None => intake_token::load_or_make(&config.data_dir).context(
-                    "cannot keep the intake secret in the data directory; set ALERTLOOP_DATA_DIR",
-                )?,
-            };
-            let settings = app::provision_settings(&config);
-            let applied =
-                provision::apply(&client, &settings, &offered, config.token.is_some()).await?;
-            if config.token.is_none() {
-                intake_token::keep(&config.data_dir, &applied.token)
-                    .context("cannot keep the channel's secret in the data directory")?;
-            }
-            show(args.output, &applied)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Provision { action } => provision::run(&action).await,
         Command::Doctor(args) => {
             let config = configure(&args.settings)?;
             let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
