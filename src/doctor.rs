@@ -19,8 +19,9 @@ use crate::{
         templates::matches,
     },
     provision::{
-        self, ChannelSecret, Live, Settings, TemplateMode,
+        self, ChannelSecret, Live, Options, Settings, TemplateMode,
         desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID},
+        object::Key,
         plan::{Action, Object, Step},
         probe::Covering,
     },
@@ -137,10 +138,10 @@ pub async fn run(
             return report;
         }
     };
-    match provision::probe(client, settings, &desired).await {
+    match provision::probe(client, settings, &desired, Options::default()).await {
         Ok(live) => {
             objects(&mut report, settings, &desired, &live, token);
-            if live.monitors.is_some() && live.channels.is_some() {
+            if live.has_alerting && live.channels.is_some() {
                 alerting_objects(&mut report, client, &desired).await;
                 deny_list(&mut report, client, &settings.webhook_url).await;
             }
@@ -233,7 +234,7 @@ fn objects(
         Some(token) => ChannelSecret::Configured(token.clone()),
         None => ChannelSecret::Offered(WebhookToken::generate()),
     };
-    let plan = provision::plan(settings, desired, live, &secret);
+    let plan = provision::plan(settings, desired, live, &secret, Options::default());
     for step in &plan.steps {
         if step.object == Object::Template && !plan.template_ready {
             let mend =
@@ -251,9 +252,9 @@ fn objects(
 
 fn object(report: &mut Report, step: &Step, live: &Live) {
     let check = match step.object {
-        Object::Template => "template",
+        Object::Template | Object::LegacyTemplate => "template",
         Object::Channel => "channel",
-        Object::Monitor => "monitor",
+        Object::Monitor | Object::Workflow => "monitor",
     };
     let name = &step.name;
     match &step.action {
@@ -261,8 +262,10 @@ fn object(report: &mut Report, step: &Step, live: &Live) {
         Action::Update { reason, .. } if step.object == Object::Channel => {
             report.fail(check, format!("{name}: {reason}"), APPLY);
         }
-        Action::Update { reason, .. } => report.warn(check, format!("{name}: {reason}"), APPLY),
-        Action::Leave { reason, warning: true } => {
+        Action::Update { reason, .. } | Action::Delete { reason } => {
+            report.warn(check, format!("{name}: {reason}"), APPLY);
+        }
+        Action::Leave { reason, warning: true, .. } => {
             let mend = "undo the edit, or delete it and let it be made anew";
             report.warn(check, format!("{name}: {reason}"), mend);
         }
@@ -274,7 +277,8 @@ fn object(report: &mut Report, step: &Step, live: &Live) {
             report.ok(check, format!("{name}: {reason}"));
         }
         Action::InSync if step.object == Object::Monitor => {
-            let is_enabled = live.monitors.iter().flatten().any(Monitor::is_enabled);
+            let found = live.objects.get(&Key::new(Object::Monitor, name)).into_iter().flatten();
+            let is_enabled = found.into_iter().any(|one| one.body["enabled"] == true);
             let how = if is_enabled { "enabled" } else { "disabled, as it is shipped" };
             report.ok(check, format!("{name} is there, {how}"));
         }

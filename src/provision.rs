@@ -3,8 +3,8 @@
 //!
 //! [`probe()`] reads what is there, [`plan()`] decides (purely), [`apply()`] carries out and looks again
 //! until nothing is left. It can be repeated, run by several replicas at once and cut off: what is
-//! left is one template, one channel, one monitor, and no user's edit undone. (A replica that dies
-//! right after creating a monitor in a race leaves a second, disabled one; the plan warns of it.)
+//! left is one template, one channel, one monitor, and no user's edit undone. What was applied last
+//! is kept in the [`ledger`], an index of the store's own.
 //!
 //! The template is a *legacy* one. A composable one of ours, even of priority 0, would make the
 //! store refuse any other composable template of the same pattern and priority, and Malcolm's own
@@ -12,29 +12,32 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
 
 use crate::{
-    opensearch::{self, Client, cluster, templates},
+    opensearch::{self, Client, cluster, notifications, templates},
     secrets::WebhookToken,
 };
 
 pub mod apply;
+pub mod canonical;
 pub mod desired;
 pub mod diff;
+pub mod files;
+pub mod ledger;
+pub mod object;
+mod placeholder;
 pub mod plan;
 pub mod probe;
+pub mod sealed;
 
 pub use plan::{ChannelSecret, Plan, Step, plan};
 pub use probe::{Live, known_fields, probe};
 
-use desired::{BadFile, Desired};
-
-static COMPILED_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/provisioning");
+use desired::{BadFiles, Desired};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -60,6 +63,23 @@ pub struct Settings {
     pub dir: Option<PathBuf>,
 }
 
+/// How far provisioning may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Takes over what users edited, and what was there before us.
+    pub force: bool,
+    /// Removes what we made and no file describes any more.
+    pub prune: bool,
+    /// Looks after the index template of the sessions, and nothing else.
+    pub session_template_only: bool,
+}
+
+impl Options {
+    /// The index template of the sessions, and nothing else.
+    pub const SESSION_TEMPLATE: Self =
+        Self { force: false, prune: false, session_template_only: true };
+}
+
 /// Who provides the index template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplateMode {
@@ -74,9 +94,9 @@ pub enum TemplateMode {
 /// Why provisioning did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file under `provisioning/` cannot be used.
+    /// Files under `provisioning/` cannot be used.
     #[error(transparent)]
-    File(#[from] BadFile),
+    File(#[from] BadFiles),
     /// The store did not do as asked.
     #[error("{what}: {source}")]
     Store {
@@ -84,6 +104,18 @@ pub enum Error {
         what: String,
         /// What came of it.
         source: opensearch::Error,
+    },
+    /// A step failed; those before it stay done.
+    #[error("cannot {what}: {source}; {} before it, {left} left: run it again when that is mended", steps(.done))]
+    Stopped {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        source: opensearch::Error,
+        /// The steps that were done.
+        done: Vec<Step>,
+        /// How many steps were not tried.
+        left: usize,
     },
     /// Whatever we write, somebody else writes otherwise.
     #[error("somebody else keeps changing the same objects: is another set-up at work here?")]
@@ -94,6 +126,13 @@ impl Error {
     /// Names what was tried, for `map_err`.
     pub fn store(what: &str) -> impl FnOnce(opensearch::Error) -> Self {
         move |source| Self::Store { what: what.to_owned(), source }
+    }
+}
+
+fn steps(done: &[Step]) -> String {
+    match done.len() {
+        1 => "1 step done".to_owned(),
+        steps => format!("{steps} steps done"),
     }
 }
 
@@ -127,44 +166,51 @@ impl fmt::Display for Applied {
 pub async fn look(
     client: &Client,
     settings: &Settings,
-    offered: &WebhookToken,
-    configured: bool,
+    secret: &ChannelSecret,
+    options: Options,
 ) -> Result<Plan, Error> {
     let desired = desired(settings)?;
-    let live = probe(client, settings, &desired).await?;
-    Ok(plan(settings, &desired, &live, &secret(offered, configured)))
+    let live = probe(client, settings, &desired, options).await?;
+    Ok(plan(settings, &desired, &live, secret, options))
+}
+
+/// The secret that the loopback channel carries, under either of its ids; `None` where there is no
+/// channel, or one without a secret of ours.
+///
+/// # Errors
+/// [`Error`].
+pub async fn token_in_use(client: &Client) -> Result<Option<WebhookToken>, Error> {
+    for id in [desired::CHANNEL_ID, desired::OLD_CHANNEL_ID] {
+        let found = notifications::channel(client, id).await;
+        let found = found.map_err(Error::store("cannot read the channel"))?;
+        if let Some(token) = found.as_ref().and_then(plan::token_of) {
+            return Ok(Some(token));
+        }
+    }
+    Ok(None)
 }
 
 /// Brings the store to what the files say, and verifies that nothing is left to do.
-///
-/// `offered` is our secret. Where it is `configured` the channel is brought to it; else one that
-/// the channel has already goes before it.
 ///
 /// # Errors
 /// [`Error`]; the steps until then stay done, and a repetition goes on from there.
 pub async fn apply(
     client: &Client,
     settings: &Settings,
-    offered: &WebhookToken,
-    configured: bool,
+    secret: &ChannelSecret,
+    options: Options,
 ) -> Result<Applied, Error> {
     let desired = desired(settings)?;
-    let secret = secret(offered, configured);
-    let mut done = Vec::new();
-    if settings.is_opensearch {
-        // The template first, by itself: records need it also where Alerting refuses us.
-        let template_alone = Settings { is_opensearch: false, ..settings.clone() };
-        done = apply::apply(client, &template_alone, &desired, &secret).await?.0;
+    // The template first, by itself: records need it also where Alerting refuses us.
+    let template = Options::SESSION_TEMPLATE;
+    let (mut done, mut after) = apply::apply(client, settings, &desired, secret, template).await?;
+    if !options.session_template_only {
+        let (steps, all) = apply::apply(client, settings, &desired, secret, options).await?;
+        done.extend(steps);
+        after = all;
     }
-    let (steps, after) = apply::apply(client, settings, &desired, &secret).await?;
-    done.extend(steps);
     let (token, template_ready) = (after.token.clone(), after.template_ready);
     Ok(Applied { done, after, token, template_ready })
-}
-
-fn secret(offered: &WebhookToken, configured: bool) -> ChannelSecret {
-    let make = if configured { ChannelSecret::Configured } else { ChannelSecret::Offered };
-    make(offered.clone())
 }
 
 /// Provisions once for `serve`: waits for the store, applies, and tries again until it is done.
@@ -174,8 +220,7 @@ fn secret(offered: &WebhookToken, configured: bool) -> ChannelSecret {
 pub async fn run(
     client: &Client,
     settings: &Settings,
-    offered: &WebhookToken,
-    configured: bool,
+    secret: &ChannelSecret,
     mut on_ready: impl FnMut(&Applied),
     stop: &CancellationToken,
 ) {
@@ -185,7 +230,7 @@ pub async fn run(
         let fault = match wait_for_store(client, stop, &mut trouble).await {
             None => return,
             // Not raced against `stop`: a step cut off in the middle may leave a second monitor.
-            Some(()) => match apply(client, settings, offered, configured).await {
+            Some(()) => match apply(client, settings, secret, Options::default()).await {
                 Ok(applied) => break applied,
                 Err(fault) => fault,
             },
@@ -305,23 +350,18 @@ impl Backoff {
 /// Reads the provisioning files.
 ///
 /// # Errors
-/// [`BadFile`].
-pub fn desired(settings: &Settings) -> Result<Desired, BadFile> {
-    Desired::new(settings, |file| text_of(settings, file))
-}
-
-/// The text of a provisioning file: from the mounted folder, else as compiled in.
-fn text_of(settings: &Settings, file: &'static str) -> Result<String, String> {
-    let Some(path) = settings.dir.as_ref().map(|dir| dir.join(file)) else {
-        return compiled_in(file);
-    };
-    match std::fs::read_to_string(path) {
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => compiled_in(file),
-        text => text.map_err(|fault| fault.to_string()),
-    }
-}
-
-fn compiled_in(file: &'static str) -> Result<String, String> {
-    let found = COMPILED_IN.get_file(file).and_then(include_dir::File::contents_utf8);
-    found.map(str::to_owned).ok_or_else(|| "is missing".to_owned())
+/// [`BadFiles`].
+pub fn desired(settings: &Settings) -> Result<Desired, BadFiles> {
+    let dir = settings.dir.as_deref();
+    Desired::new(settings, &files::read(dir)?, |name| match name.split_once(':') {
+        Some(("env", name)) => match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(format!("the environment has no {name}")),
+        },
+        Some(("file", path)) => files::named(dir, path).map(Some),
+        _ => Err(format!(
+            "${{{name}}} is not known; known are webhook_url, index_pattern, time_field, token, \
+             env:NAME, file:PATH and, in composite monitors, monitor:NAME"
+        )),
+    })
 }

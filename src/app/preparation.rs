@@ -12,7 +12,7 @@ use crate::{
     http::{Readiness, access::Access},
     intake_token,
     opensearch::Client,
-    provision::{self, Applied, TemplateMode},
+    provision::{self, Applied, ChannelSecret, Options, TemplateMode},
     record::{Naming, fields::FieldSet},
     secrets::WebhookToken,
     writer::{self, backoff::Backoff},
@@ -85,8 +85,9 @@ impl Preparation {
     /// The fields that records may use, once the template is there.
     async fn template(&self) -> Result<Option<FieldSet>, provision::Error> {
         // Without channel and monitor: those must not keep records waiting.
-        let alone = provision::Settings { is_opensearch: false, ..self.settings.clone() };
-        let applied = provision::apply(&self.client, &alone, &self.token, false).await?;
+        let alone = Options::SESSION_TEMPLATE;
+        let applied =
+            provision::apply(&self.client, &self.settings, &self.secret(), alone).await?;
         if !applied.template_ready {
             return Ok(None);
         }
@@ -110,9 +111,8 @@ impl Preparation {
         // The template is the gate's business.
         let settings =
             provision::Settings { template: TemplateMode::None, ..self.settings.clone() };
-        let configured = self.token_is_configured;
         let ready = |applied: &Applied| self.provisioned(applied);
-        provision::run(&self.client, &settings, &self.token, configured, ready, stop).await;
+        provision::run(&self.client, &settings, &self.secret(), ready, stop).await;
     }
 
     /// Accepts the secret that the channel carries now, whoever put it there.
@@ -120,10 +120,15 @@ impl Preparation {
         if !self.provision || !self.settings.is_opensearch || self.token_is_configured {
             return;
         }
-        let plan = provision::look(&self.client, &self.settings, &self.token, false).await;
-        if let Ok(plan) = plan {
-            self.adopt(&plan.token);
+        let found = provision::token_in_use(&self.client).await;
+        if let Ok(Some(token)) = found {
+            self.adopt(&token);
         }
+    }
+
+    /// The secret that the channel should carry.
+    fn secret(&self) -> ChannelSecret {
+        ChannelSecret::new(self.token.clone(), self.token_is_configured)
     }
 
     fn provisioned(&self, applied: &Applied) {

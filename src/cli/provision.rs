@@ -6,7 +6,12 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::{TableArgs, configure, known_token, show};
-use crate::{app, intake_token, opensearch::Client, provision, secrets::WebhookToken};
+use crate::{
+    app, intake_token,
+    opensearch::Client,
+    provision::{self, ChannelSecret, Options},
+    secrets::WebhookToken,
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -35,8 +40,9 @@ async fn plan(args: &TableArgs) -> anyhow::Result<ExitCode> {
     let config = configure(&args.settings)?;
     let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
     let offered = token.unwrap_or_else(WebhookToken::generate);
+    let secret = ChannelSecret::new(offered, config.token.is_some());
     let settings = app::provision_settings(&config);
-    let plan = provision::look(&client, &settings, &offered, config.token.is_some()).await?;
+    let plan = provision::look(&client, &settings, &secret, Options::default()).await?;
     show(args.output, &plan)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -50,8 +56,9 @@ async fn apply(args: &TableArgs) -> anyhow::Result<ExitCode> {
             "cannot keep the intake secret in the data directory; set ALERTLOOP_DATA_DIR",
         )?,
     };
+    let secret = ChannelSecret::new(offered, config.token.is_some());
     let settings = app::provision_settings(&config);
-    let applied = provision::apply(&client, &settings, &offered, config.token.is_some()).await?;
+    let applied = provision::apply(&client, &settings, &secret, Options::default()).await?;
     if config.token.is_none() {
         intake_token::keep(&config.data_dir, &applied.token)
             .context("cannot keep the channel's secret in the data directory")?;

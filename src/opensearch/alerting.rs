@@ -1,4 +1,6 @@
-//! The monitors of the Alerting plugin.
+//! The monitors and the composite workflows of the Alerting plugin.
+//!
+//! Both are documents of one index; the search for monitors finds workflows too.
 
 use opensearch::http::Method;
 use serde_json::{Value, json};
@@ -6,18 +8,48 @@ use serde_json::{Value, json};
 use super::{Client, Error, segment};
 
 const MONITORS: &str = "/_plugins/_alerting/monitors";
+const WORKFLOWS: &str = "/_plugins/_alerting/workflows";
 /// More than the plugin's own default limit (1,000), as many as one search gives.
 const MOST: usize = 10_000;
 
-/// A monitor as the store has it.
-#[derive(Clone, Debug, PartialEq)]
+/// A monitor or a workflow as the store has it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Monitor {
     /// The id that the store chose.
     pub id: String,
     /// When it was last written: a later write has a higher number.
     pub seq_no: u64,
-    /// The monitor itself.
+    /// The term that belongs to the number; both together guard an update.
+    pub primary_term: u64,
+    /// How often it was written, its creation included.
+    pub version: u64,
+    /// The monitor itself. A search leaves its `ui_metadata` out.
     pub body: Value,
+}
+
+/// Which of the two it is; their APIs differ in the path and in the name of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Query-, bucket- or document-level.
+    Monitor,
+    /// Composite: runs monitors in order.
+    Workflow,
+}
+
+impl Family {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Monitor => MONITORS,
+            Self::Workflow => WORKFLOWS,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Monitor => "monitor",
+            Self::Workflow => "workflow",
+        }
+    }
 }
 
 impl Monitor {
@@ -54,13 +86,25 @@ pub fn is_unavailable(fault: &Error) -> bool {
     matches!(fault.status(), Some(400 | 405 | 501))
 }
 
-/// Finds the monitors with exactly this name, the oldest write first.
+/// Finds the monitors or workflows with exactly these names, the oldest write first.
+///
+/// A name of more than 256 characters is never found: the store does not index it.
 ///
 /// # Errors
 /// [`Error`]; see [`is_unavailable`] for a store without the plugin.
-pub async fn monitors_named(client: &Client, name: &str) -> Result<Vec<Monitor>, Error> {
+pub async fn named(client: &Client, family: Family, names: &[&str]) -> Result<Vec<Monitor>, Error> {
     // `monitor.name` itself is analysed text: it would match any monitor that shares a word.
-    search(client, &json!({ "term": { "monitor.name.keyword": name } })).await
+    let field = format!("{}.name.keyword", family.word());
+    search(client, family, &json!({ "terms": { field: names } })).await
+}
+
+/// Lists all monitors or all workflows, the oldest write first.
+///
+/// # Errors
+/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+pub async fn all(client: &Client, family: Family) -> Result<Vec<Monitor>, Error> {
+    let field = format!("{}.name", family.word());
+    search(client, family, &json!({ "exists": { "field": field } })).await
 }
 
 /// Lists all monitors, the oldest write first.
@@ -68,52 +112,97 @@ pub async fn monitors_named(client: &Client, name: &str) -> Result<Vec<Monitor>,
 /// # Errors
 /// [`Error`]; see [`is_unavailable`] for a store without the plugin.
 pub async fn monitors(client: &Client) -> Result<Vec<Monitor>, Error> {
-    search(client, &json!({ "exists": { "field": "monitor.name" } })).await
+    all(client, Family::Monitor).await
 }
 
-async fn search(client: &Client, query: &Value) -> Result<Vec<Monitor>, Error> {
-    let body = json!({ "size": MOST, "seq_no_primary_term": true, "query": query });
+async fn search(client: &Client, family: Family, query: &Value) -> Result<Vec<Monitor>, Error> {
+    let body = json!({
+        "size": MOST, "seq_no_primary_term": true, "version": true, "query": query });
     let answer = match client.call(Method::Post, &format!("{MONITORS}/_search"), Some(&body)).await
     {
         // 2.19 says so before the first monitor is made.
         Err(fault) if fault.is_not_found() => return Ok(Vec::new()),
         answer => answer?,
     };
-    let hits = answer.pointer("/hits/hits").and_then(Value::as_array);
-    let hits = hits.ok_or_else(|| Error::Malformed("a search without hits".to_owned()))?;
-    let mut found: Vec<Monitor> = hits.iter().filter_map(read_hit).collect();
+    let Value::Object(mut answer) = answer else { return Err(without_hits()) };
+    let hits = answer.get_mut("hits").and_then(|hits| hits.get_mut("hits")).map(Value::take);
+    let Some(Value::Array(hits)) = hits else { return Err(without_hits()) };
+    let mut found: Vec<Monitor> =
+        hits.into_iter().filter_map(|hit| read(hit, "_source", family)).collect();
     found.sort_by_key(|monitor| monitor.seq_no);
     Ok(found)
 }
 
-fn read_hit(hit: &Value) -> Option<Monitor> {
-    let source = hit.get("_source")?;
-    Some(Monitor {
-        id: hit.get("_id")?.as_str()?.to_owned(),
-        seq_no: hit.get("_seq_no").and_then(Value::as_u64).unwrap_or(0),
-        body: source.get("monitor").unwrap_or(source).clone(),
-    })
+fn without_hits() -> Error {
+    Error::Malformed("a search without hits".to_owned())
 }
 
-/// Creates a monitor; the store chooses its id.
+/// Reads a hit of a search, or the answer to a read or a write.
+fn read(mut answer: Value, key: &str, family: Family) -> Option<Monitor> {
+    let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let (seq_no, primary_term) = (number("_seq_no"), number("_primary_term"));
+    let version = number("_version");
+    let id = answer.get("_id")?.as_str()?.to_owned();
+    let mut body = answer.get_mut(key)?.take();
+    // Some versions wrap it in its family's name.
+    if let Some(wrapped) = body.get_mut(family.word())
+        && wrapped.is_object()
+    {
+        body = wrapped.take();
+    }
+    Some(Monitor { id, seq_no, primary_term, version, body })
+}
+
+fn answered(answer: Value, family: Family) -> Result<Monitor, Error> {
+    let word = family.word();
+    read(answer, word, family)
+        .ok_or_else(|| Error::Malformed(format!("a {word} without an id or a body")))
+}
+
+/// Reads one, with its `ui_metadata`; `None` where there is none of that id.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn create_monitor(client: &Client, body: &Value) -> Result<Monitor, Error> {
-    let mut answer = client.call(Method::Post, MONITORS, Some(body)).await?;
-    let id = answer.get("_id").and_then(Value::as_str).map(str::to_owned);
-    let id = id.ok_or_else(|| Error::Malformed("a new monitor without an id".to_owned()))?;
-    let seq_no = answer.get("_seq_no").and_then(Value::as_u64).unwrap_or(0);
-    let body = answer.get_mut("monitor").map(Value::take).unwrap_or_default();
-    Ok(Monitor { id, seq_no, body })
+pub async fn get(client: &Client, family: Family, id: &str) -> Result<Option<Monitor>, Error> {
+    let path = format!("{}/{}", family.path(), segment(id));
+    match client.call(Method::Get, &path, None).await {
+        Err(fault) if fault.is_not_found() => Ok(None),
+        answer => answered(answer?, family).map(Some),
+    }
 }
 
-/// Deletes a monitor; one that is gone already is success.
+/// Creates one; the store chooses its id.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn delete_monitor(client: &Client, id: &str) -> Result<(), Error> {
-    match client.call(Method::Delete, &format!("{MONITORS}/{}", segment(id)), None).await {
+pub async fn create(client: &Client, family: Family, body: &Value) -> Result<Monitor, Error> {
+    answered(client.call(Method::Post, family.path(), Some(body)).await?, family)
+}
+
+/// Replaces one, unless somebody wrote it since it was read with this sequence number and primary
+/// term (409).
+///
+/// # Errors
+/// [`Error`].
+pub async fn update(
+    client: &Client,
+    family: Family,
+    id: &str,
+    (seq_no, term): (u64, u64),
+    body: &Value,
+) -> Result<Monitor, Error> {
+    let guard = format!("if_seq_no={seq_no}&if_primary_term={term}");
+    let path = format!("{}/{}?{guard}", family.path(), segment(id));
+    answered(client.call(Method::Put, &path, Some(body)).await?, family)
+}
+
+/// Deletes one; one that is gone already is success.
+///
+/// # Errors
+/// [`Error`].
+pub async fn delete(client: &Client, family: Family, id: &str) -> Result<(), Error> {
+    let path = format!("{}/{}", family.path(), segment(id));
+    match client.call(Method::Delete, &path, None).await {
         Err(fault) if !fault.is_not_found() => Err(fault),
         _ => Ok(()),
     }
@@ -130,12 +219,12 @@ mod tests {
             {"bucket_level_trigger": {"actions": [{"destination_id": "b"}, {"name": "none"}]}},
             {"chained_alert_trigger": {}}, "noise"]});
         for source in [body.clone(), json!({ "monitor": body })] {
-            let hit = json!({"_id": "x", "_seq_no": 7, "_source": source});
-            let monitor = read_hit(&hit).unwrap();
-            assert_eq!((monitor.id.as_str(), monitor.seq_no), ("x", 7));
+            let hit = json!({"_id": "x", "_seq_no": 7, "_version": 2, "_source": source});
+            let monitor = read(hit, "_source", Family::Monitor).unwrap();
+            assert_eq!((monitor.id.as_str(), monitor.seq_no, monitor.version), ("x", 7, 2));
             assert_eq!((monitor.name(), monitor.is_enabled()), ("m", true));
             assert_eq!(monitor.channels(), ["a", "b"]);
         }
-        assert_eq!(read_hit(&json!({"_id": "x"})), None);
+        assert_eq!(read(json!({"_id": "x"}), "_source", Family::Monitor), None);
     }
 }

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 use super::{Client, Error, segment};
 
 const CONFIGS: &str = "/_plugins/_notifications/configs";
+/// How many channels one call lists.
+const PAGE: usize = 500;
 
 /// What a channel is set to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,12 +103,51 @@ pub async fn channel(client: &Client, id: &str) -> Result<Option<Config>, Error>
     }
 }
 
+/// Reads a channel's settings as they are; `None` where there is none of that id.
+///
+/// # Errors
+/// [`Error`].
+pub async fn config(client: &Client, id: &str) -> Result<Option<Value>, Error> {
+    let path = format!("{CONFIGS}/{}", segment(id));
+    let mut answer = match client.call(Method::Get, &path, None).await {
+        Err(fault) if fault.is_not_found() => return Ok(None),
+        answer => answer?,
+    };
+    Ok(answer.pointer_mut("/config_list/0/config").map(Value::take))
+}
+
+/// Lists all channels, e-mail accounts and groups by id, with their settings as they are.
+///
+/// # Errors
+/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+pub async fn configs(client: &Client) -> Result<BTreeMap<String, Value>, Error> {
+    let mut all = BTreeMap::new();
+    loop {
+        let path = format!("{CONFIGS}?from_index={}&max_items={PAGE}", all.len());
+        let mut answer = client.call(Method::Get, &path, None).await?;
+        let list = answer.get_mut("config_list").map(Value::take);
+        let Some(Value::Array(list)) = list else {
+            return Err(Error::Malformed("no config_list".to_owned()));
+        };
+        let (known, is_last) = (all.len(), list.len() < PAGE);
+        for mut item in list {
+            let Some(id) = item.get("config_id").and_then(Value::as_str).map(str::to_owned) else {
+                continue;
+            };
+            all.insert(id, item.get_mut("config").map(Value::take).unwrap_or_default());
+        }
+        if is_last || all.len() == known {
+            return Ok(all);
+        }
+    }
+}
+
 /// Creates a channel under an id of our choice; an id that exists is a conflict (409), so exactly
 /// one of several creators wins.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn create(client: &Client, id: &str, config: &Config) -> Result<(), Error> {
+pub async fn create(client: &Client, id: &str, config: &impl Serialize) -> Result<(), Error> {
     let body = json!({ "config_id": id, "config": config });
     client.call(Method::Post, CONFIGS, Some(&body)).await.map(drop)
 }
@@ -115,7 +156,7 @@ pub async fn create(client: &Client, id: &str, config: &Config) -> Result<(), Er
 ///
 /// # Errors
 /// [`Error`].
-pub async fn update(client: &Client, id: &str, config: &Config) -> Result<(), Error> {
+pub async fn update(client: &Client, id: &str, config: &impl Serialize) -> Result<(), Error> {
     let path = format!("{CONFIGS}/{}", segment(id));
     client.call(Method::Put, &path, Some(&json!({ "config": config }))).await.map(drop)
 }

@@ -1,5 +1,7 @@
 //! Index templates, composable and legacy, and mappings.
 
+use std::collections::BTreeMap;
+
 use opensearch::http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -60,6 +62,91 @@ fn read_composable(item: &Value) -> Option<Composable> {
         index_patterns: patterns.iter().filter_map(|p| p.as_str().map(str::to_owned)).collect(),
         priority: template.get("priority").and_then(Value::as_u64).unwrap_or(0),
     })
+}
+
+/// The two kinds of index templates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `_index_template`: the one of the highest priority decides.
+    Composable,
+    /// `_template`: all that match are merged; none counts beside a composable one.
+    Legacy,
+}
+
+impl Family {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Composable => "/_index_template",
+            Self::Legacy => "/_template",
+        }
+    }
+}
+
+/// Lists the templates of one kind by name, as they are.
+///
+/// # Errors
+/// [`Error`].
+pub async fn bodies(client: &Client, family: Family) -> Result<BTreeMap<String, Value>, Error> {
+    let answer = client.call(Method::Get, family.path(), None).await?;
+    let Value::Object(mut answer) = answer else {
+        return Err(Error::Malformed("no templates".to_owned()));
+    };
+    if family == Family::Legacy {
+        return Ok(answer.into_iter().collect());
+    }
+    let Some(Value::Array(list)) = answer.remove("index_templates") else {
+        return Err(Error::Malformed("no index_templates".to_owned()));
+    };
+    let named = list.into_iter().filter_map(|mut item| {
+        let name = item.get("name")?.as_str()?.to_owned();
+        Some((name, item.get_mut("index_template")?.take()))
+    });
+    Ok(named.collect())
+}
+
+/// Reads one template as it is; `None` where there is none of that name.
+///
+/// # Errors
+/// [`Error`].
+pub async fn body(client: &Client, family: Family, name: &str) -> Result<Option<Value>, Error> {
+    let path = format!("{}/{}", family.path(), segment(name));
+    let mut answer = match client.call(Method::Get, &path, None).await {
+        Err(fault) if fault.is_not_found() => return Ok(None),
+        answer => answer?,
+    };
+    Ok(match family {
+        Family::Composable => {
+            answer.pointer_mut("/index_templates/0/index_template").map(Value::take)
+        }
+        Family::Legacy => answer.get_mut(name).map(Value::take),
+    })
+}
+
+/// Writes a template; with `create` only where none of that name is there (else 400).
+///
+/// # Errors
+/// [`Error`].
+pub async fn put(
+    client: &Client,
+    family: Family,
+    name: &str,
+    body: &Value,
+    create: bool,
+) -> Result<(), Error> {
+    let path = format!("{}/{}?create={create}", family.path(), segment(name));
+    client.call(Method::Put, &path, Some(body)).await.map(drop)
+}
+
+/// Deletes a template; one that is gone already is success.
+///
+/// # Errors
+/// [`Error`].
+pub async fn delete(client: &Client, family: Family, name: &str) -> Result<(), Error> {
+    let path = format!("{}/{}", family.path(), segment(name));
+    match client.call(Method::Delete, &path, None).await {
+        Err(fault) if !fault.is_not_found() => Err(fault),
+        _ => Ok(()),
+    }
 }
 
 /// Lists the legacy templates.

@@ -1,26 +1,27 @@
-//! Carries a plan out, one step at a time, and looks again after each: what others did meanwhile
-//! (a second replica, Malcolm's own script, a user) is then part of the next plan.
+//! Carries a plan out, step by step, and looks again: what others did meanwhile (a second replica,
+//! Malcolm's own script, a user) is then part of the next plan.
 
 use tracing::info;
 
 use super::{
-    Error, Settings,
+    Error, Options, Settings,
     desired::{CHANNEL_ID, Desired},
     plan::{ChannelSecret, Object, Plan, Step, Work, plan, token_of},
     probe::probe,
 };
 use crate::{
     opensearch::{
-        Client,
-        alerting::{self, Monitor},
+        self, Client,
         notifications::{self, Config},
         templates,
     },
     secrets::WebhookToken,
 };
 
-/// How often the store is looked at before we give up. Each object needs one step, and each step
-/// may once be lost to somebody faster.
+mod object;
+
+/// How often the store is looked at in vain before we give up: each look may find that somebody was
+/// faster.
 const ROUNDS: usize = 12;
 
 /// A channel that exists only while several replicas agree on one secret.
@@ -32,51 +33,73 @@ pub(super) async fn apply(
     settings: &Settings,
     desired: &Desired,
     secret: &ChannelSecret,
+    options: Options,
 ) -> Result<(Vec<Step>, Plan), Error> {
     let mut done = Vec::new();
-    for _ in 0..ROUNDS {
-        let live = probe(client, settings, desired).await?;
-        let plan = plan(settings, desired, &live, secret);
-        let Some(step) = plan.steps.iter().find(|step| step.work.is_some()) else {
+    let mut in_vain = 0;
+    while in_vain < ROUNDS {
+        let live = probe(client, settings, desired, options).await?;
+        let plan = plan(settings, desired, &live, secret, options);
+        let waiting: Vec<&Step> = plan.steps.iter().filter(|step| step.work.is_some()).collect();
+        if waiting.is_empty() {
             if live.channels.is_some() {
                 tidy(client).await?;
             }
             return Ok((done, plan));
-        };
-        match carry_out(client, desired, step, &plan.token).await {
-            Ok(()) => {
-                info!("provisioned: {step}");
-                done.push(step.clone());
+        }
+        let objects = object::Objects::new(client, &live.about.version);
+        in_vain += 1;
+        for step in waiting {
+            match carry_out(client, &objects, step, &plan.token).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    in_vain = 0;
+                    if step.is_to_do() {
+                        info!("provisioned: {step}");
+                        done.push(step.clone());
+                    }
+                }
+                // Somebody was faster: the next look shows what is there now. The Notifications
+                // plugin says 408 where a write met another.
+                Err(fault) if matches!(fault.status(), Some(408 | 409)) => break,
+                Err(fault) => return Err(stopped(&plan, step, done, fault)),
             }
-            // Somebody was faster: the next look shows what is there now. The Notifications plugin
-            // says 408 where a write met another.
-            Err(fault) if matches!(fault.status(), Some(408 | 409)) => {}
-            Err(fault) => return Err(Error::store(&format!("cannot {}", short(step)))(fault)),
         }
     }
     Err(Error::Unsettled)
 }
 
+fn stopped(plan: &Plan, step: &Step, done: Vec<Step>, source: opensearch::Error) -> Error {
+    let rest = plan.steps.iter().skip_while(|one| !std::ptr::eq(*one, step)).skip(1);
+    let left = rest.filter(|step| step.is_to_do()).count();
+    Error::Stopped { what: short(step), source, done, left }
+}
+
 fn short(step: &Step) -> String {
     let verb = match &step.work {
-        Some(Work::UpdateChannel { .. }) => "update",
+        Some(Work::UpdateChannel { .. } | Work::Change(..)) => "update",
         Some(Work::PutTemplate(_)) => "write",
+        Some(Work::Remove(..)) => "remove",
+        Some(Work::Note(_) | Work::Forget(_)) => "note the state of",
         _ => "create",
     };
     match step.object {
-        Object::Monitor => format!("{verb} the monitor {:?}", step.name),
+        object @ (Object::Monitor | Object::Workflow) => {
+            format!("{verb} the {object} {:?}", step.name)
+        }
         object => format!("{verb} the {object} {}", step.name),
     }
 }
 
+/// Does one step; `false` where it has to wait for another.
 async fn carry_out(
     client: &Client,
-    desired: &Desired,
+    objects: &object::Objects<'_>,
     step: &Step,
     token: &WebhookToken,
-) -> Result<(), crate::opensearch::Error> {
+) -> Result<bool, opensearch::Error> {
     match &step.work {
-        None => Ok(()),
+        None | Some(Work::Await) => return Ok(false),
         Some(Work::PutTemplate(template)) => templates::put_legacy(client, template).await,
         Some(Work::CreateChannel(config)) => {
             notifications::create(client, CHANNEL_ID, config).await
@@ -87,8 +110,13 @@ async fn carry_out(
         Some(Work::UpdateChannel { config, races: true }) => {
             hand_over(client, &step.name, config, token).await
         }
-        Some(Work::CreateMonitor(body)) => create_monitor(client, desired, body).await,
-    }
+        Some(Work::Make(write)) => objects.make(write).await,
+        Some(Work::Change(write, found)) => objects.change(write, found).await,
+        Some(Work::Remove(key, found, entry)) => objects.remove(key, found, entry.as_ref()).await,
+        Some(Work::Note(entry)) => objects.note(entry).await,
+        Some(Work::Forget(entry)) => objects.forget(entry).await,
+    }?;
+    Ok(true)
 }
 
 /// Gives a channel its first secret so that all replicas end with the same one.
@@ -138,43 +166,4 @@ async fn hand_over(
 async fn tidy(client: &Client) -> Result<(), Error> {
     let gone = notifications::delete(client, HANDOVER_ID).await;
     gone.map_err(Error::store("cannot remove the channel of the handover"))
-}
-
-/// Creates the monitor, and takes it back where another of its name was written before it.
-///
-/// The store chooses the ids, so a creation cannot be refused for being the second. Its writes are
-/// numbered, though, and each is searchable before it is answered: of several creators all but the
-/// first see one with a lower number, and remove what they have just made.
-async fn create_monitor(
-    client: &Client,
-    desired: &Desired,
-    body: &serde_json::Value,
-) -> Result<(), crate::opensearch::Error> {
-    let created = alerting::create_monitor(client, body).await?;
-    let named = alerting::monitors_named(client, desired.monitor_name()).await?;
-    if is_surplus(&created, &named) {
-        info!("another monitor of that name was created before ours; ours is removed");
-        alerting::delete_monitor(client, &created.id).await?;
-    }
-    Ok(())
-}
-
-fn is_surplus(created: &Monitor, named: &[Monitor]) -> bool {
-    named.iter().any(|other| other.id != created.id && other.seq_no < created.seq_no)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    #[test]
-    fn of_several_new_monitors_only_the_first_written_stays() {
-        let one = |id: &str, seq_no| Monitor { id: id.to_owned(), seq_no, body: Value::Null };
-        let all = [one("a", 7), one("b", 3), one("c", 9)];
-        assert_eq!(all.each_ref().map(|created| is_surplus(created, &all)), [true, false, true]);
-        assert!(!is_surplus(&all[0], &all[..1]));
-        assert!(!is_surplus(&all[0], &[]));
-    }
 }

@@ -1,17 +1,19 @@
 //! What the store should hold: the files under `provisioning/`, with the settings filled in.
 //!
-//! Pure: the files' texts come in. A file says where a setting goes by a whole string (a value or
-//! a key) such as `${webhook_url}`; it is put in after parsing, so no setting can break the JSON.
+//! Pure: the files' texts and what placeholders stand for come in.
 
-use serde_json::{Value, json};
+use std::{collections::BTreeMap, fmt};
+
+use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::Settings;
+use super::{
+    Settings,
+    object::{Key, Object, Wanted},
+    placeholder::fill,
+};
 use crate::{
-    opensearch::{
-        notifications::{Config, Webhook},
-        templates::Legacy,
-    },
+    opensearch::{notifications::Config, templates::Legacy},
     record::fields::FieldSet,
 };
 
@@ -19,6 +21,8 @@ use crate::{
 pub const CHANNEL_ID: &str = "malcolm-api-loopback-webhook";
 /// The channel's id as Malcolm spelled it until May 2026; its monitors may still point there.
 pub const OLD_CHANNEL_ID: &str = "malcolm-api-loopback-webook";
+/// The name of the monitor that shows how the loop is used.
+pub const MONITOR_NAME: &str = "Malcolm API Loopback Monitor";
 /// The header that carries the shared secret.
 pub const TOKEN_HEADER: &str = "X-Alertloop-Token";
 /// The name of our index template.
@@ -26,27 +30,31 @@ pub const TEMPLATE_NAME: &str = "alertloop_sessions";
 /// Where Malcolm's own channel points.
 pub const MALCOLM_WEBHOOK_URL: &str = "http://api:5000/mapi/alert";
 
-const CHANNEL_FILE: &str = "channels/malcolm_api_loopback_webhook.json";
-const MONITOR_FILE: &str = "monitors/malcolm_api_loopback_monitor.json";
-const TEMPLATE_FILE: &str = "templates/alertloop_sessions.json";
+/// The store finds no monitor by a longer name, so it could not be told from one that is missing.
+const LONGEST_NAME: usize = 256;
 
 /// A file under `provisioning/` that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("provisioning file {file}: {fault}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadFile {
-    file: &'static str,
-    fault: String,
+    /// Its path below the folder.
+    pub file: String,
+    /// What is wrong with it.
+    pub fault: String,
 }
+
+/// All files that cannot be used, one a line.
+#[derive(Debug, thiserror::Error)]
+pub struct BadFiles(pub Vec<BadFile>);
 
 /// What the store should hold.
 #[derive(Clone, Debug)]
 pub struct Desired {
-    /// The channel, without its secret.
-    pub channel: Config,
-    /// The monitor.
-    pub monitor: Value,
-    /// The index template.
-    pub template: Legacy,
+    /// The channel that sends to us, without its secret; `None` where its file was taken away.
+    pub channel: Option<Config>,
+    /// The index template for sessions.
+    pub template: Option<Legacy>,
+    /// All else, in the order in which it is made.
+    pub wanted: Vec<Wanted>,
     /// The index pattern that the template has to cover.
     pub index_pattern: String,
     /// The name of an index of that pattern, to try templates on.
@@ -56,85 +64,169 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Reads the three files through `text_of` and fills the settings in.
+    /// Reads the files, by their path below the folder, and fills the settings in. `other` says what
+    /// placeholders stand for that are no setting of provisioning; `None` leaves them.
     ///
     /// # Errors
-    /// [`BadFile`]: missing, not JSON, or without what it must have.
+    /// [`BadFiles`]: all that cannot be used.
     pub fn new(
         settings: &Settings,
-        text_of: impl Fn(&'static str) -> Result<String, String>,
-    ) -> Result<Self, BadFile> {
-        let values = [
-            ("${webhook_url}", settings.webhook_url.as_str()),
-            ("${index_pattern}", settings.index_pattern.as_str()),
-            ("${time_field}", settings.time_field.as_str()),
-        ];
-        let read = |file| {
-            let text = text_of(file).map_err(|fault| BadFile { file, fault })?;
-            let json = serde_json::from_str(&text);
-            let json = json.map_err(|fault| BadFile { file, fault: fault.to_string() })?;
-            Ok(fill(json, &values))
+        files: &BTreeMap<String, String>,
+        other: impl Fn(&str) -> Result<Option<String>, String>,
+    ) -> Result<Self, BadFiles> {
+        let value_of = |name: &str| match name {
+            "webhook_url" => Ok(Some(settings.webhook_url.as_str().to_owned())),
+            "index_pattern" => Ok(Some(settings.index_pattern.clone())),
+            "time_field" => Ok(Some(settings.time_field.clone())),
+            // Known once the store was looked at.
+            "token" => Ok(None),
+            name if name.starts_with("monitor:") => Ok(None),
+            name => other(name),
         };
-        let template = read_template(read(TEMPLATE_FILE)?, &settings.time_field)?;
-        Ok(Self {
-            channel: read_channel(read(CHANNEL_FILE)?)?,
-            monitor: read_monitor(read(MONITOR_FILE)?)?,
-            template,
+        let mut desired = Self {
+            channel: None,
+            template: None,
+            wanted: Vec::new(),
             index_pattern: settings.index_pattern.clone(),
             sample_index: settings.index_pattern.replace('*', "700101"),
             webhook_url: settings.webhook_url.clone(),
-        })
-    }
-
-    /// The monitor's name, by which it is found.
-    #[must_use]
-    pub fn monitor_name(&self) -> &str {
-        self.monitor.get("name").and_then(Value::as_str).unwrap_or_default()
-    }
-}
-
-/// Puts `values` in where a string or a key is exactly a placeholder.
-fn fill(json: Value, values: &[(&str, &str)]) -> Value {
-    let filled = |text: String| match values.iter().find(|(name, _)| *name == text) {
-        Some((_, value)) => (*value).to_owned(),
-        None => text,
-    };
-    match json {
-        Value::String(text) => Value::String(filled(text)),
-        Value::Array(list) => list.into_iter().map(|item| fill(item, values)).collect(),
-        Value::Object(map) => {
-            map.into_iter().map(|(key, item)| (filled(key), fill(item, values))).collect()
+        };
+        let mut bad = Vec::new();
+        for (file, text) in files {
+            let read = serde_json::from_str(text)
+                .map_err(|fault| fault.to_string())
+                .and_then(|json| fill(json, &value_of))
+                .and_then(|json| desired.take_up(file, json, &settings.time_field));
+            if let Err(fault) = read {
+                bad.push(BadFile { file: file.clone(), fault });
+            }
         }
-        other => other,
+        desired.wanted.sort_by_cached_key(|one| (one.rank(), one.key.name.clone()));
+        bad.extend(doubles(&desired.wanted));
+        if bad.is_empty() { Ok(desired) } else { Err(BadFiles(bad)) }
+    }
+
+    fn take_up(&mut self, file: &str, json: Value, time_field: &str) -> Result<(), String> {
+        let Value::Object(body) = json else { return Err("is not a JSON object".to_owned()) };
+        let (folder, name) = file.split_once('/').unwrap_or(("", file));
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let (object, name, body) = match folder {
+            "channels" => {
+                let (id, config) = read_channel(stem, body)?;
+                if id == CHANNEL_ID {
+                    self.channel = Some(loopback(config)?);
+                    return Ok(());
+                }
+                (Object::Channel, id, config)
+            }
+            "templates" if stem == TEMPLATE_NAME => {
+                self.template = Some(sessions(body.into(), time_field)?);
+                return Ok(());
+            }
+            "templates" => (template_kind(&body), stem.to_owned(), body.into()),
+            "monitors" => read_monitor(body)?,
+            _ => return Err("conditions are not understood by this version".to_owned()),
+        };
+        let key = Key::new(object, name);
+        self.wanted.push(Wanted { key, file: file.to_owned(), body });
+        Ok(())
+    }
+
+    /// The monitors, with the files that describe them.
+    pub fn monitors(&self) -> impl Iterator<Item = &Wanted> {
+        self.wanted.iter().filter(|one| one.key.object == Object::Monitor)
     }
 }
 
-fn read_channel(mut file: Value) -> Result<Config, BadFile> {
-    let bad = |fault: String| BadFile { file: CHANNEL_FILE, fault };
-    if file.get("config_id").and_then(Value::as_str) != Some(CHANNEL_ID) {
-        return Err(bad(format!("config_id must be {CHANNEL_ID}")));
+impl fmt::Display for BadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "provisioning file {}: {}", self.file, self.fault)
     }
-    let config = file.get_mut("config").map(Value::take).unwrap_or_default();
-    let mut config: Config =
-        serde_json::from_value(config).map_err(|fault| bad(fault.to_string()))?;
-    let webhook: &mut Webhook =
-        config.webhook.as_mut().ok_or_else(|| bad("is not a webhook".to_owned()))?;
+}
+
+impl fmt::Display for BadFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl From<BadFile> for BadFiles {
+    fn from(bad: BadFile) -> Self {
+        Self(vec![bad])
+    }
+}
+
+/// Files that describe the same object; `wanted` is in order.
+fn doubles(wanted: &[Wanted]) -> Vec<BadFile> {
+    let mut seen: BTreeMap<&Key, &str> = BTreeMap::new();
+    let mut bad = Vec::new();
+    for one in wanted {
+        if let Some(first) = seen.insert(&one.key, &one.file) {
+            let fault = format!("describes the {} as {first} does", one.key);
+            bad.push(BadFile { file: one.file.clone(), fault });
+        }
+    }
+    bad
+}
+
+/// A channel's id (the file's name where none is given) and its settings.
+fn read_channel(stem: &str, mut body: Map<String, Value>) -> Result<(String, Value), String> {
+    let id = match body.get("config_id") {
+        None => stem.to_owned(),
+        Some(Value::String(id)) if !id.is_empty() => id.clone(),
+        Some(_) => return Err("config_id must be a text".to_owned()),
+    };
+    let Some(config @ Value::Object(_)) = body.remove("config") else {
+        return Err("has no `config`, as the Notifications API wants it".to_owned());
+    };
+    let text = |key| config.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let Some(config_type) = text("config_type") else {
+        return Err("config.config_type is missing, such as webhook".to_owned());
+    };
+    if text("name").is_none() {
+        return Err("config.name is missing".to_owned());
+    }
+    if !config.get(config_type).is_some_and(Value::is_object) {
+        return Err(format!("config.{config_type} is missing: the settings of its type"));
+    }
+    Ok((id, config))
+}
+
+/// The channel that sends to us.
+fn loopback(config: Value) -> Result<Config, String> {
+    let mut config: Config = serde_json::from_value(config).map_err(|fault| fault.to_string())?;
+    let webhook = config.webhook.as_mut().ok_or("is not a webhook")?;
     // The secret is known to the plan alone; the file only shows where it goes.
     webhook.header_params.retain(|name, _| !name.eq_ignore_ascii_case(TOKEN_HEADER));
     Ok(config)
 }
 
-fn read_monitor(file: Value) -> Result<Value, BadFile> {
-    match file.get("name").and_then(Value::as_str) {
-        Some(name) if !name.is_empty() => Ok(file),
-        _ => Err(BadFile { file: MONITOR_FILE, fault: "has no name".to_owned() }),
+fn read_monitor(body: Map<String, Value>) -> Result<(Object, String, Value), String> {
+    let text = |key| body.get(key).and_then(Value::as_str);
+    let object = match (text("type"), body.contains_key("workflow_type")) {
+        (Some("workflow"), _) | (None, true) => Object::Workflow,
+        (Some("monitor") | None, _) => Object::Monitor,
+        (Some(other), _) => return Err(format!("type is {other:?}; monitor or workflow is known")),
+    };
+    let name = text("name").filter(|name| !name.is_empty()).ok_or("has no name")?.to_owned();
+    if name.chars().count() > LONGEST_NAME {
+        return Err(format!("its name has more than {LONGEST_NAME} characters"));
     }
+    Ok((object, name, body.into()))
 }
 
-fn read_template(file: Value, time_field: &str) -> Result<Legacy, BadFile> {
+/// Composable, unless it has what only a legacy template has at its top.
+fn template_kind(body: &Map<String, Value>) -> Object {
+    let is_composable = ["template", "priority", "composed_of", "data_stream"];
+    let is_legacy = ["order", "mappings", "settings", "aliases"];
+    let has = |keys: [&str; 4]| keys.iter().any(|key| body.contains_key(*key));
+    if has(is_legacy) && !has(is_composable) { Object::LegacyTemplate } else { Object::Template }
+}
+
+fn sessions(file: Value, time_field: &str) -> Result<Legacy, String> {
     let template = serde_json::from_value(file);
-    let mut template: Legacy =
-        template.map_err(|fault| BadFile { file: TEMPLATE_FILE, fault: fault.to_string() })?;
+    let mut template: Legacy = template.map_err(|fault| fault.to_string())?;
     TEMPLATE_NAME.clone_into(&mut template.name);
     // A time field that the file does not know is a date as well.
     if !FieldSet::from_mapping(&template.mappings).knows(time_field)
@@ -148,7 +240,7 @@ fn read_template(file: Value, time_field: &str) -> Result<Legacy, BadFile> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{TemplateMode, compiled_in},
+        super::{TemplateMode, files},
         *,
     };
 
@@ -164,48 +256,91 @@ mod tests {
         }
     }
 
+    fn unknown(name: &str) -> Result<Option<String>, String> {
+        Err(format!("{name} is not known"))
+    }
+
+    fn shipped(settings: &Settings) -> Desired {
+        Desired::new(settings, &files::read(None).unwrap(), unknown).unwrap()
+    }
+
     #[test]
-    fn the_compiled_in_files_keep_malcolms_names() -> Result<(), BadFile> {
-        let desired = Desired::new(&settings("arkime_sessions3-*", "firstPacket"), compiled_in)?;
-        assert_eq!(desired.channel.name, "Malcolm API Loopback Webhook");
-        assert_eq!(desired.monitor_name(), "Malcolm API Loopback Monitor");
-        let trigger = &desired.monitor["triggers"][0]["query_level_trigger"];
+    fn the_compiled_in_files_keep_malcolms_names() {
+        let desired = shipped(&settings("arkime_sessions3-*", "firstPacket"));
+        assert_eq!(desired.channel.as_ref().unwrap().name, "Malcolm API Loopback Webhook");
+        let monitor = desired.monitors().next().unwrap();
+        assert_eq!(monitor.key.name, MONITOR_NAME);
+        let trigger = &monitor.body["triggers"][0]["query_level_trigger"];
         let action = &trigger["actions"][0];
         assert_eq!(trigger["name"], "Malcolm API Loopback Trigger");
         assert_eq!(action["name"], "Malcolm API Loopback Action");
         assert_eq!(action["destination_id"], CHANNEL_ID);
-        assert_eq!(desired.monitor["enabled"], false);
+        assert_eq!(monitor.body["enabled"], false);
         assert!(trigger["id"].is_string() && action["id"].is_string());
-        Ok(())
     }
 
     #[test]
-    fn settings_are_filled_in_as_values_and_never_as_json() -> Result<(), BadFile> {
+    fn settings_are_filled_in_as_values_and_never_as_json() {
         let odd = r#"a"b\c-*"#;
-        let desired = Desired::new(&settings(odd, "when.it \"was\""), compiled_in)?;
-        let search = &desired.monitor["inputs"][0]["search"];
+        let desired = shipped(&settings(odd, "when.it \"was\""));
+        let monitor = &desired.monitors().next().unwrap().body;
+        let search = &monitor["inputs"][0]["search"];
         assert_eq!(search["indices"], json!([odd]));
         let bool = &search["query"]["query"]["bool"];
         assert!(bool["filter"][0]["range"]["when.it \"was\""].is_object());
         assert_eq!(bool["must_not"][0]["term"]["event.module"]["value"], "alerting");
-        assert_eq!(desired.template.index_patterns, [odd]);
-        assert_eq!(desired.template.mappings["properties"]["when.it \"was\""]["type"], "date");
-        let all = format!("{} {:?}", desired.monitor, desired.template);
+        let template = desired.template.as_ref().unwrap();
+        assert_eq!(template.index_patterns, [odd]);
+        assert_eq!(template.mappings["properties"]["when.it \"was\""]["type"], "date");
+        let all = format!("{monitor} {template:?}");
         assert!(!all.contains("${"), "a placeholder is left");
-        Ok(())
     }
 
     #[test]
-    fn a_bad_file_is_named() {
-        let settings = settings("a-*", "firstPacket");
+    fn every_kind_of_file_is_read_and_put_in_order() {
+        let account = r#"{"config": {"name": "a", "config_type": "smtp_account", "smtp_account": {}}}"#;
+        let email = r#"{"config_id": "e", "config": {"name": "e", "config_type": "email", "email": {}}}"#;
+        let files = [
+            ("monitors/w.json", r#"{"type": "workflow", "name": "w"}"#),
+            ("monitors/m.json", r#"{"type": "monitor", "name": "m"}"#),
+            ("channels/a_mail.json", email),
+            ("channels/z_account.json", account),
+            ("templates/new.json", r#"{"index_patterns": ["a-*"], "template": {"settings": {}}}"#),
+            ("templates/old.json", r#"{"index_patterns": ["a-*"], "settings": {}}"#),
+        ];
+        let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
+        let desired = Desired::new(&settings("a-*", "t"), &files, unknown).unwrap();
+        let keys: Vec<_> = desired.wanted.iter().map(|one| one.key.to_string()).collect();
+        let want = ["template new", "legacy template old", "channel z_account", "channel e",
+            "monitor m", "workflow w"];
+        assert_eq!(keys, want);
+        assert!(desired.channel.is_none() && desired.template.is_none());
+    }
+
+    #[test]
+    fn all_bad_files_are_named_at_once() {
         for (file, text, want) in [
-            (CHANNEL_FILE, "{", "EOF"),
-            (CHANNEL_FILE, r#"{"config_id":"other","config":{}}"#, "config_id must be"),
-            (MONITOR_FILE, "{}", "has no name"),
+            ("channels/a.json", "{\n\"config\": x", "line 2 column 11"),
+            ("channels/a.json", "[]", "is not a JSON object"),
+            ("channels/a.json", r#"{"config_id": 1, "config": {}}"#, "config_id must be"),
+            ("channels/a.json", r#"{"config_id": "x"}"#, "has no `config`"),
+            ("channels/a.json", r#"{"config": {"config_type": "slack", "name": "a"}}"#, "config.slack is"),
+            ("channels/a.json", r#"{"config": {"config_type": "slack"}}"#, "config.name is"),
+            ("channels/a.json", r#"{"config": {"name": "${what}"}}"#, "what is not known"),
+            ("monitors/a.json", "{}", "has no name"),
+            ("monitors/a.json", r#"{"type": "destination", "name": "x"}"#, "monitor or workflow"),
+            ("conditions/a.toml", "x = 1", ""),
         ] {
-            let text_of = |name| if name == file { Ok(text.to_owned()) } else { compiled_in(name) };
-            let fault = Desired::new(&settings, text_of).unwrap_err().to_string();
-            assert!(fault.contains(file) && fault.contains(want), "{fault}");
+            let files = [(file, text), ("monitors/z.json", "{")];
+            let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
+            let faults = Desired::new(&settings("a-*", "t"), &files, unknown).unwrap_err();
+            assert_eq!(faults.0.len(), 2);
+            let text = faults.to_string();
+            assert!(text.contains(file) && text.contains(want) && text.contains("z.json"), "{text}");
         }
+        let same = r#"{"name": "same"}"#.to_owned();
+        let files = [("monitors/a.json".to_owned(), same.clone()), ("monitors/b.json".to_owned(), same)];
+        let faults = Desired::new(&settings("a-*", "t"), &files.into(), unknown).unwrap_err();
+        assert!(faults.to_string().contains("b.json: describes the monitor same as monitors/a.json"));
     }
 }

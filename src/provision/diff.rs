@@ -1,4 +1,4 @@
-//! How an object in the store differs from the one in the file. Pure.
+//! How an object in the store differs from what it should be, or from what it was. Pure.
 
 use std::fmt;
 
@@ -10,8 +10,19 @@ use serde_json::Value;
 /// the type of a scalar: some clients write numbers and booleans as text.
 #[must_use]
 pub fn diff(desired: &Value, live: &Value) -> Vec<Difference> {
+    compare_all(desired, live, false)
+}
+
+/// Lists the paths at which two states of one object in the store differ, in either direction;
+/// `desired` is the later one.
+#[must_use]
+pub fn changes(before: &Value, after: &Value) -> Vec<Difference> {
+    compare_all(after, before, true)
+}
+
+fn compare_all(desired: &Value, live: &Value, both_ways: bool) -> Vec<Difference> {
     let mut found = Vec::new();
-    compare(desired, live, String::new(), &mut found);
+    Comparison { both_ways, found: &mut found }.compare(desired, live, String::new());
     found
 }
 
@@ -20,16 +31,32 @@ pub fn diff(desired: &Value, live: &Value) -> Vec<Difference> {
 pub struct Difference {
     /// The dotted path to it.
     pub path: String,
-    /// What is there, as JSON.
-    pub live: String,
-    /// What the file says, as JSON.
-    pub desired: String,
+    /// What is there; `null` where nothing is.
+    pub live: Value,
+    /// What the file says; `null` where it says nothing.
+    pub desired: Value,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "~ {}: {} -> {}", self.path, self.live, self.desired)
+        let Self { path, live, desired } = self;
+        match (live, desired) {
+            (Value::Null, desired) => write!(f, "+ {path}: {}", short(desired)),
+            (live, Value::Null) => write!(f, "- {path}: {}", short(live)),
+            (live, desired) => write!(f, "~ {path}: {} -> {}", short(live), short(desired)),
+        }
     }
+}
+
+/// A value as one line that a person can take in.
+fn short(value: &Value) -> String {
+    const LIMIT: usize = 160;
+    let mut text = value.to_string();
+    if text.len() > LIMIT {
+        text.truncate(text.floor_char_boundary(LIMIT));
+        text.push('…');
+    }
+    text
 }
 
 /// The paths of some differences, for a sentence.
@@ -39,23 +66,36 @@ pub fn paths(differences: &[Difference]) -> String {
     paths.join(", ")
 }
 
-fn compare(desired: &Value, live: &Value, path: String, found: &mut Vec<Difference>) {
-    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match (desired, live) {
-        (Value::Object(desired), Value::Object(live)) => {
-            for (key, value) in desired {
-                compare(value, live.get(key).unwrap_or(&Value::Null), below(key), found);
+struct Comparison<'a> {
+    both_ways: bool,
+    found: &'a mut Vec<Difference>,
+}
+
+impl Comparison<'_> {
+    fn compare(&mut self, desired: &Value, live: &Value, path: String) {
+        let below =
+            |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let both_ways = self.both_ways;
+        match (desired, live) {
+            (Value::Object(desired), Value::Object(live)) => {
+                for (key, value) in desired {
+                    self.compare(value, live.get(key).unwrap_or(&Value::Null), below(key));
+                }
+                let only_live = live.iter().filter(|(key, _)| !desired.contains_key(*key));
+                for (key, value) in only_live.take_while(|_| both_ways) {
+                    self.compare(&Value::Null, value, below(key));
+                }
             }
-        }
-        (Value::Array(desired), Value::Array(live)) if desired.len() == live.len() => {
-            for (at, (desired, live)) in desired.iter().zip(live).enumerate() {
-                compare(desired, live, below(&at.to_string()), found);
+            (Value::Array(desired), Value::Array(live)) if desired.len() == live.len() => {
+                for (at, (desired, live)) in desired.iter().zip(live).enumerate() {
+                    self.compare(desired, live, below(&at.to_string()));
+                }
             }
-        }
-        _ if is_same(desired, live) => {}
-        _ => {
-            let (live, desired) = (live.to_string(), desired.to_string());
-            found.push(Difference { path, live, desired });
+            _ if is_same(desired, live) => {}
+            _ => {
+                let (live, desired) = (live.clone(), desired.clone());
+                self.found.push(Difference { path, live, desired });
+            }
         }
     }
 }
@@ -71,7 +111,15 @@ fn is_same(desired: &Value, live: &Value) -> bool {
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
+    // `{}` is not nothing: `match_all: {}` and `match_none: {}` are two queries.
+    let is_nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    };
     desired == live
+        || is_nothing(desired) && is_nothing(live)
         || number(desired).is_some_and(|one| number(live) == Some(one))
         || flag(desired).is_some_and(|one| flag(live) == Some(one))
 }
@@ -91,10 +139,24 @@ mod tests {
             (json!({"a": [{"b": 1}]}), json!({"a": [{"b": 2, "c": 3}]}), "a.0.b"),
             (json!({"a": [1]}), json!({"a": [1, 2]}), "a"),
             (json!({"a": {"b": 1}, "c": 2}), json!({"a": 3}), "a, c"),
-            (json!({"a": ""}), json!({}), "a"),
+            (json!({"a": "", "b": [], "c": null}), json!({}), ""),
+            (json!({"a": {}}), json!({"b": {}}), "a"),
             (json!({"a": "x"}), json!({"a": "X"}), "a"),
         ] {
             assert_eq!(paths(&diff(&desired, &live)), want, "{desired} against {live}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_seen_in_both_directions() {
+        for (before, after, want) in [
+            (json!({"a": 1}), json!({"a": 1}), vec![]),
+            (json!({"a": 1}), json!({"a": 1, "b": 2}), vec!["+ b: 2"]),
+            (json!({"a": 1, "b": 2}), json!({"a": 3}), vec!["~ a: 1 -> 3", "- b: 2"]),
+            (json!({"a": {"b": [1]}}), json!({"a": {"b": []}}), vec!["~ a.b: [1] -> []"]),
+        ] {
+            let lines: Vec<_> = changes(&before, &after).iter().map(ToString::to_string).collect();
+            assert_eq!(lines, want);
         }
     }
 }

@@ -1,24 +1,29 @@
 //! What is to be done so that the store holds what it should: pure, from what is there.
 //!
 //! Who wins: an object that is missing is made; one that stands as Malcolm or we left it is brought
-//! up to date; one that a user edited is left alone. A monitor that exists is never touched.
+//! up to date; one that a user edited, or that was there before us, is left alone, unless it is
+//! taken over by force. Whether it is switched on is always the user's.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use super::{
-    Settings, TemplateMode,
+    Options, Settings, TemplateMode,
     desired::{CHANNEL_ID, Desired, TOKEN_HEADER},
-    diff::{diff, paths},
+    ledger::Entry,
+    object::{Found, Key, Wanted},
     probe::Live,
 };
+pub use super::object::Object;
 use crate::{
     opensearch::{notifications::Config, templates::Legacy},
     secrets::WebhookToken,
 };
 
 mod channel;
+mod ids;
+mod kept;
 mod template;
 
 /// Where the channel's secret comes from.
@@ -28,6 +33,14 @@ pub enum ChannelSecret {
     Configured(WebhookToken),
     /// It was made by us: one that the channel carries already goes before it.
     Offered(WebhookToken),
+}
+
+impl ChannelSecret {
+    /// A secret that is a setting (`configured`) or was made by us.
+    #[must_use]
+    pub fn new(token: WebhookToken, configured: bool) -> Self {
+        if configured { Self::Configured(token) } else { Self::Offered(token) }
+    }
 }
 
 /// The steps from what is there to what should be, in their order.
@@ -50,24 +63,15 @@ pub struct Step {
     pub object: Object,
     /// Its name, or a channel's id.
     pub name: String,
+    /// The file that describes it, below the provisioning folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// What happens to it.
     #[serde(flatten)]
     pub action: Action,
     /// What `apply` sends for it.
     #[serde(skip)]
     pub(super) work: Option<Work>,
-}
-
-/// The kinds of objects that we keep in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Object {
-    /// An index template.
-    Template,
-    /// A channel of the Notifications plugin.
-    Channel,
-    /// A monitor of the Alerting plugin.
-    Monitor,
 }
 
 /// What happens to an object.
@@ -89,6 +93,14 @@ pub enum Action {
         reason: String,
         /// Whether somebody should look at it.
         warning: bool,
+        /// What a user changed, a line each.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        diff: Vec<String>,
+    },
+    /// It is removed: we made it, and nothing asks for it any more.
+    Delete {
+        /// Why.
+        reason: String,
     },
     /// It is as it should be.
     InSync,
@@ -100,7 +112,7 @@ pub enum Action {
 }
 
 /// What `apply` sends to the store.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Work {
     PutTemplate(Legacy),
     CreateChannel(Config),
@@ -109,29 +121,80 @@ pub(super) enum Work {
         /// Whether several replicas may be at it with a secret of their own each.
         races: bool,
     },
-    CreateMonitor(serde_json::Value),
+    /// Makes an object that is missing.
+    Make(Write),
+    /// Brings an object up to date, as long as it is as it was found.
+    Change(Write, Found),
+    /// Removes an object of ours, as long as it is as it was found.
+    Remove(Key, Found, Option<Entry>),
+    /// Waits until the monitors are made that a workflow runs.
+    Await,
+    /// Keeps what is known of an object that needs nothing else.
+    Note(Entry),
+    /// Drops what was known of an object that is gone.
+    Forget(Entry),
+}
+
+impl fmt::Debug for Work {
+    /// Bodies may hold secrets: only the kind of work is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PutTemplate(_) => "PutTemplate",
+            Self::CreateChannel(_) => "CreateChannel",
+            Self::UpdateChannel { .. } => "UpdateChannel",
+            Self::Make(_) => "Make",
+            Self::Change(..) => "Change",
+            Self::Remove(..) => "Remove",
+            Self::Await => "Await",
+            Self::Note(_) => "Note",
+            Self::Forget(_) => "Forget",
+        })
+    }
+}
+
+/// A body on its way to the store.
+#[derive(Clone)]
+pub(super) struct Write {
+    /// What was known of the object, as it was read; a fresh one where nothing was.
+    pub entry: Entry,
+    /// What is sent.
+    pub body: serde_json::Value,
+    /// The digest of what the file says.
+    pub digest: String,
 }
 
 impl Plan {
     /// Whether nothing is to be done.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
-        self.steps.iter().all(|step| step.work.is_none())
+        !self.steps.iter().any(Step::is_to_do)
     }
 }
 
 /// Plans what to do.
 #[must_use]
-pub fn plan(settings: &Settings, desired: &Desired, live: &Live, secret: &ChannelSecret) -> Plan {
+pub fn plan(
+    settings: &Settings,
+    desired: &Desired,
+    live: &Live,
+    secret: &ChannelSecret,
+    options: Options,
+) -> Plan {
     let (token, is_decided) = decide_token(live, secret);
     let mut steps = vec![template::step(settings, desired, live)];
-    if let Some(reason) = no_alerting(settings, live) {
-        let action = Action::Unavailable { reason: reason.to_owned() };
-        steps.push(Step::channel(CHANNEL_ID, action.clone(), None));
-        steps.push(Step::monitor(desired, action, None));
-    } else {
-        steps.extend(channel::steps(desired, live, &token, !is_decided));
-        steps.push(monitor(desired, live));
+    if !options.session_template_only {
+        let no_alerting = no_alerting(settings, live);
+        match no_alerting {
+            Some(_) if desired.channel.is_none() => {}
+            Some(reason) => {
+                let action = Action::Unavailable { reason: reason.to_owned() };
+                steps.push(Step::channel(CHANNEL_ID, action, None));
+            }
+            None => steps.extend(channel::steps(desired, live, &token, !is_decided, options)),
+        }
+        let kept = kept::Kept { live, token: &token, options, no_alerting };
+        steps.extend(desired.wanted.iter().map(|wanted| kept.step(wanted, &desired.wanted)));
+        steps.extend(kept.orphans(&desired.wanted));
     }
     let template_ready = settings.template != TemplateMode::Malcolm || live.malcolm_template_exists;
     Plan { steps, token, template_ready }
@@ -161,47 +224,43 @@ fn no_alerting(settings: &Settings, live: &Live) -> Option<&'static str> {
         Some("the store is not OpenSearch; alerts of other sources are still recorded")
     } else if live.channels.is_none() {
         Some("the store has no Notifications plugin")
-    } else if live.monitors.is_none() {
+    } else if !live.has_alerting {
         Some("the store has no Alerting plugin")
     } else {
         None
     }
 }
 
-fn monitor(desired: &Desired, live: &Live) -> Step {
-    let leave =
-        |reason: String, warning| Step::monitor(desired, Action::Leave { reason, warning }, None);
-    match live.monitors.as_deref().unwrap_or_default() {
-        [] => {
-            let work = Work::CreateMonitor(desired.monitor.clone());
-            Step::monitor(desired, Action::Create, Some(work))
-        }
-        [one] => {
-            let differences = diff(&desired.monitor, &one.body);
-            if differences.is_empty() {
-                return Step::monitor(desired, Action::InSync, None);
-            }
-            leave(format!("it exists, and differs in {}", paths(&differences)), false)
-        }
-        several => {
-            let ids: Vec<_> = several.iter().map(|one| one.id.as_str()).collect();
-            let reason = format!("{} have this name: {}", several.len(), ids.join(", "));
-            leave(reason, true)
-        }
+impl Action {
+    /// It stays, and for a reason that needs nobody's attention.
+    fn leave(reason: impl Into<String>) -> Self {
+        Self::Leave { reason: reason.into(), warning: false, diff: Vec::new() }
+    }
+
+    /// It stays, and somebody should look at it.
+    fn warn(reason: impl Into<String>) -> Self {
+        Self::Leave { reason: reason.into(), warning: true, diff: Vec::new() }
     }
 }
 
 impl Step {
     fn new(object: Object, name: &str, action: Action, work: Option<Work>) -> Self {
-        Self { object, name: name.to_owned(), action, work }
+        Self { object, name: name.to_owned(), file: None, action, work }
     }
 
     fn channel(id: &str, action: Action, work: Option<Work>) -> Self {
         Self::new(Object::Channel, id, action, work)
     }
 
-    fn monitor(desired: &Desired, action: Action, work: Option<Work>) -> Self {
-        Self::new(Object::Monitor, desired.monitor_name(), action, work)
+    fn of(wanted: &Wanted, action: Action, work: Option<Work>) -> Self {
+        let file = Some(wanted.file.clone());
+        Self { file, ..Self::new(wanted.key.object, &wanted.key.name, action, work) }
+    }
+
+    /// Whether `apply` would change something in the store that people see.
+    #[must_use]
+    pub fn is_to_do(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| !matches!(work, Work::Note(_) | Work::Forget(_)))
     }
 
     /// Whether somebody should look at it.
@@ -211,21 +270,12 @@ impl Step {
     }
 }
 
-impl fmt::Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Template => "template",
-            Self::Channel => "channel",
-            Self::Monitor => "monitor",
-        })
-    }
-}
-
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, reason) = match &self.action {
             Action::Create => ("create", ""),
             Action::Update { reason, .. } => ("update", reason.as_str()),
+            Action::Delete { reason } => ("delete", reason.as_str()),
             Action::Leave { reason, .. } => ("leave", reason.as_str()),
             Action::InSync => ("in sync", ""),
             Action::Unavailable { reason } => ("unavailable", reason.as_str()),
@@ -234,7 +284,7 @@ impl fmt::Display for Step {
         if !reason.is_empty() {
             write!(f, " ({reason})")?;
         }
-        if let Action::Update { diff, .. } = &self.action {
+        if let Action::Update { diff, .. } | Action::Leave { diff, .. } = &self.action {
             for line in diff {
                 write!(f, "\n    {line}")?;
             }
@@ -248,7 +298,7 @@ impl fmt::Display for Plan {
         for step in &self.steps {
             writeln!(f, "{step}")?;
         }
-        match self.steps.iter().filter(|step| step.work.is_some()).count() {
+        match self.steps.iter().filter(|step| step.is_to_do()).count() {
             0 => writeln!(f, "Nothing is to do."),
             steps => writeln!(f, "To do: {steps}. `alertloop provision apply` does it."),
         }

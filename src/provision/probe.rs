@@ -1,14 +1,21 @@
 //! What the store holds now. Judged by status codes: what a caller may list differs by version
 //! and by role.
 
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
 use super::{
-    Error, Settings, TemplateMode,
+    Error, Options, Settings, TemplateMode,
     desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID, TEMPLATE_NAME},
+    ledger::{self, Entry},
+    object::{Found, Key, Object},
+    placeholder::fill_monitors,
 };
 use crate::{
     opensearch::{
-        self, Client,
-        alerting::{self, Monitor},
+        self, Client, alerting,
         cluster::{self, About},
         notifications::{self, Config},
         templates::{self, Legacy},
@@ -29,9 +36,12 @@ pub struct Live {
     pub covering: Option<Covering>,
     /// The channels; `None` without the Notifications plugin.
     pub channels: Option<Channels>,
-    /// The monitors of exactly our monitor's name, the oldest write first; `None` without the
-    /// Alerting plugin.
-    pub monitors: Option<Vec<Monitor>>,
+    /// Whether there is an Alerting plugin.
+    pub has_alerting: bool,
+    /// The objects that files or the ledger name, those of one name in the order of their writing.
+    pub objects: BTreeMap<Key, Vec<Found>>,
+    /// What was applied last.
+    pub ledger: BTreeMap<Key, Entry>,
 }
 
 /// A template that covers the index pattern.
@@ -57,7 +67,12 @@ pub struct Channels {
 ///
 /// # Errors
 /// [`Error::Store`]: no answer, or one that refuses us.
-pub async fn probe(client: &Client, settings: &Settings, desired: &Desired) -> Result<Live, Error> {
+pub async fn probe(
+    client: &Client,
+    settings: &Settings,
+    desired: &Desired,
+    options: Options,
+) -> Result<Live, Error> {
     let about = cluster::about(client).await.map_err(Error::store("cannot ask for the version"))?;
     let mut live = Live { about, ..Live::default() };
     match settings.template {
@@ -73,13 +88,114 @@ pub async fn probe(client: &Client, settings: &Settings, desired: &Desired) -> R
         }
         TemplateMode::None => {}
     }
+    if options.session_template_only {
+        return Ok(live);
+    }
     if settings.is_opensearch && live.about.is_opensearch {
         live.channels = channels(client).await.map_err(Error::store("cannot read the channel"))?;
-        live.monitors = monitors(client, desired.monitor_name())
-            .await
-            .map_err(Error::store("cannot look for the monitor"))?;
+        live.has_alerting =
+            has_alerting(client).await.map_err(Error::store("cannot look for the Alerting plugin"))?;
     }
+    let can_have = |object: Object| match object {
+        Object::Template | Object::LegacyTemplate => true,
+        _ => live.channels.is_some() && live.has_alerting,
+    };
+    if desired.wanted.iter().all(|one| !can_have(one.key.object)) && !can_have(Object::Monitor) {
+        return Ok(live);
+    }
+    let what = format!("cannot read the index {}", ledger::INDEX);
+    live.ledger = ledger::read(client).await.map_err(Error::store(&what))?;
+    let mut keys: BTreeSet<Key> = desired.wanted.iter().map(|one| one.key.clone()).collect();
+    keys.extend(live.ledger.keys().cloned());
+    keys.extend(monitors_of_workflows(desired));
+    keys.retain(|key| can_have(key.object));
+    live.objects = objects(client, &keys).await?;
     Ok(live)
+}
+
+/// The monitors that workflows name.
+fn monitors_of_workflows(desired: &Desired) -> Vec<Key> {
+    let keys = RefCell::new(Vec::new());
+    for wanted in desired.wanted.iter().filter(|one| one.key.object == Object::Workflow) {
+        fill_monitors(&mut wanted.body.clone(), &|name| {
+            keys.borrow_mut().push(Key::new(Object::Monitor, name));
+            None
+        });
+    }
+    keys.into_inner()
+}
+
+async fn objects(
+    client: &Client,
+    keys: &BTreeSet<Key>,
+) -> Result<BTreeMap<Key, Vec<Found>>, Error> {
+    let mut all: BTreeMap<Key, Vec<Found>> = BTreeMap::new();
+    let mut add = |key: Key, found: Found| {
+        if keys.contains(&key) {
+            all.entry(key).or_default().push(found);
+        }
+    };
+    let named = |object: Object| -> Vec<&str> {
+        keys.iter().filter(|key| key.object == object).map(|key| key.name.as_str()).collect()
+    };
+    for (object, family) in [
+        (Object::Template, templates::Family::Composable),
+        (Object::LegacyTemplate, templates::Family::Legacy),
+    ] {
+        if !named(object).is_empty() {
+            let found = templates::bodies(client, family).await;
+            for (name, body) in found.map_err(Error::store("cannot list the index templates"))? {
+                let id = name.clone();
+                add(Key::new(object, name), Found { id, body, ..Found::default() });
+            }
+        }
+    }
+    if !named(Object::Channel).is_empty() {
+        let found = notifications::configs(client).await;
+        for (id, body) in found.map_err(Error::store("cannot list the channels"))? {
+            add(Key::new(Object::Channel, id.clone()), Found { id, body, ..Found::default() });
+        }
+    }
+    for (object, family) in [
+        (Object::Monitor, alerting::Family::Monitor),
+        (Object::Workflow, alerting::Family::Workflow),
+    ] {
+        let names = named(object);
+        if !names.is_empty() {
+            let found = alerting::named(client, family, &names).await;
+            for monitor in found.map_err(Error::store("cannot look for the monitors"))? {
+                add(Key::new(object, monitor.name()), monitor.into());
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// One object as it is at this moment, not as a list that lags shows it.
+///
+/// # Errors
+/// The store's own.
+pub async fn now(
+    client: &Client,
+    object: Object,
+    id: &str,
+) -> Result<Option<Found>, opensearch::Error> {
+    let plain = |body| Found { id: id.to_owned(), body, ..Found::default() };
+    Ok(match object {
+        Object::Template => {
+            templates::body(client, templates::Family::Composable, id).await?.map(plain)
+        }
+        Object::LegacyTemplate => {
+            templates::body(client, templates::Family::Legacy, id).await?.map(plain)
+        }
+        Object::Channel => notifications::config(client, id).await?.map(plain),
+        Object::Monitor => {
+            alerting::get(client, alerting::Family::Monitor, id).await?.map(Found::from)
+        }
+        Object::Workflow => {
+            alerting::get(client, alerting::Family::Workflow, id).await?.map(Found::from)
+        }
+    })
 }
 
 /// Our own template, and another one that covers the pattern.
@@ -130,10 +246,10 @@ async fn channels(client: &Client) -> Result<Option<Channels>, opensearch::Error
     Ok(Some(Channels { current, old }))
 }
 
-async fn monitors(client: &Client, name: &str) -> Result<Option<Vec<Monitor>>, opensearch::Error> {
-    match alerting::monitors_named(client, name).await {
-        Err(fault) if alerting::is_unavailable(&fault) => Ok(None),
-        found => found.map(Some),
+async fn has_alerting(client: &Client) -> Result<bool, opensearch::Error> {
+    match alerting::named(client, alerting::Family::Monitor, &[""]).await {
+        Err(fault) if alerting::is_unavailable(&fault) => Ok(false),
+        found => found.map(|_| true),
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
 /// What happens to the index template.
 pub(super) fn step(settings: &Settings, desired: &Desired, live: &Live) -> Step {
     let leave = |name: &str, reason: String, warning| {
-        Step::new(Object::Template, name, Action::Leave { reason, warning }, None)
+        let action = if warning { Action::warn(reason) } else { Action::leave(reason) };
+        Step::new(Object::Template, name, action, None)
     };
     match settings.template {
         TemplateMode::None => {
@@ -37,25 +38,28 @@ pub(super) fn step(settings: &Settings, desired: &Desired, live: &Live) -> Step 
                     format!("covers {pattern} but gives {field} no type; ours cannot help");
                 leave(&other.name, reason, true)
             }
-            None => own_template(desired, live.template.as_ref()),
+            None => match &desired.template {
+                Some(wanted) => own_template(desired, wanted, live.template.as_ref()),
+                None => leave(TEMPLATE_NAME, "its file was taken away".to_owned(), false),
+            },
         },
     }
 }
 
-fn own_template(desired: &Desired, live: Option<&Legacy>) -> Step {
+fn own_template(desired: &Desired, wanted: &Legacy, live: Option<&Legacy>) -> Step {
     let step = |action, work| Step::new(Object::Template, TEMPLATE_NAME, action, work);
     let Some(live) = live else {
-        return step(Action::Create, Some(Work::PutTemplate(desired.template.clone())));
+        return step(Action::Create, Some(Work::PutTemplate(wanted.clone())));
     };
     let covers = live.index_patterns.iter().any(|p| matches(p, &desired.sample_index));
-    let is_older = live.version.unwrap_or(0) < desired.template.version.unwrap_or(0);
-    let differences = diff(&desired.template.mappings, &live.mappings);
+    let is_older = live.version.unwrap_or(0) < wanted.version.unwrap_or(0);
+    let differences = diff(&wanted.mappings, &live.mappings);
     if covers && !is_older {
         if differences.is_empty() {
             return step(Action::InSync, None);
         }
         let reason = format!("edited by a user: {}", paths(&differences));
-        return step(Action::Leave { reason, warning: false }, None);
+        return step(Action::leave(reason), None);
     }
     let mut next = live.clone();
     let mut lines = Vec::new();
@@ -65,8 +69,8 @@ fn own_template(desired: &Desired, live: Option<&Legacy>) -> Step {
         next.index_patterns.push(desired.index_pattern.clone());
     }
     let reason = if is_older {
-        next.version = desired.template.version;
-        next.mappings = desired.template.mappings.clone();
+        next.version = wanted.version;
+        next.mappings = wanted.mappings.clone();
         lines.extend(differences.iter().map(Difference::to_string));
         "an older version of it is there".to_owned()
     } else {

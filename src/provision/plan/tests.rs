@@ -4,14 +4,15 @@ use url::Url;
 
 use super::{
     super::{
-        compiled_in,
-        desired::OLD_CHANNEL_ID,
+        canonical::canonical,
+        desired::{MONITOR_NAME, OLD_CHANNEL_ID},
+        files,
         probe::{Channels, Covering},
+        sealed::shown,
     },
-    channel::shown,
     *,
 };
-use crate::opensearch::{alerting::Monitor, cluster::About};
+use crate::opensearch::cluster::About;
 
 const OURS: &str = "0123456789abcdef-ours";
 const THEIRS: &str = "0123456789abcdef-theirs";
@@ -29,14 +30,19 @@ fn settings() -> Settings {
 }
 
 fn desired(settings: &Settings) -> Desired {
-    Desired::new(settings, compiled_in).unwrap()
+    let unknown = |name: &str| Err(name.to_owned());
+    Desired::new(settings, &files::read(None).unwrap(), unknown).unwrap()
+}
+
+fn monitor_key() -> Key {
+    Key::new(Object::Monitor, MONITOR_NAME)
 }
 
 fn empty() -> Live {
     Live {
         about: About { is_opensearch: true, version: "3.4.0".to_owned() },
         channels: Some(Channels::default()),
-        monitors: Some(Vec::new()),
+        has_alerting: true,
         ..Live::default()
     }
 }
@@ -59,7 +65,7 @@ fn channel(change: impl FnOnce(&mut Value)) -> Config {
 
 fn plan_of(live: &Live, secret: &ChannelSecret) -> Plan {
     let settings = settings();
-    plan(&settings, &desired(&settings), live, secret)
+    plan(&settings, &desired(&settings), live, secret, Options::default())
 }
 
 fn channel_step(channel: Config, secret: &ChannelSecret) -> Step {
@@ -74,7 +80,7 @@ fn carried_out(plan: Plan, live: &Live) -> Live {
     for step in plan.steps {
         let channels = live.channels.as_mut().unwrap();
         match step.work {
-            None => {}
+            None | Some(Work::Await) => {}
             Some(Work::PutTemplate(template)) => live.template = Some(template),
             Some(Work::UpdateChannel { config, .. }) if step.name == OLD_CHANNEL_ID => {
                 channels.old = Some(config);
@@ -82,9 +88,17 @@ fn carried_out(plan: Plan, live: &Live) -> Live {
             Some(Work::CreateChannel(config) | Work::UpdateChannel { config, .. }) => {
                 channels.current = Some(config);
             }
-            Some(Work::CreateMonitor(body)) => {
-                live.monitors = Some(vec![Monitor { id: "m".to_owned(), seq_no: 1, body }]);
+            Some(Work::Make(write)) => {
+                let Write { mut entry, body, digest } = write;
+                entry.observed = entry.sealed(canonical(entry.key.object, &body));
+                (entry.id, entry.applied, entry.made) = ("m".to_owned(), digest, true);
+                entry.store_version.clone_from(&live.about.version);
+                let found = Found { id: "m".to_owned(), version: 1, body, ..Found::default() };
+                live.objects.insert(entry.key.clone(), vec![found]);
+                live.ledger.insert(entry.key.clone(), entry);
             }
+            Some(Work::Note(entry)) => drop(live.ledger.insert(entry.key.clone(), entry)),
+            Some(other) => panic!("{other:?}"),
         }
     }
     live
@@ -158,7 +172,7 @@ fn a_channel_is_brought_up_unless_a_user_made_it_his_own() {
         let step = channel_step(channel, &secret);
         let got = match &step.action {
             Action::Update { reason, .. } => format!("update: {reason}"),
-            Action::Leave { reason, warning: true } => format!("leave!: {reason}"),
+            Action::Leave { reason, warning: true, .. } => format!("leave!: {reason}"),
             Action::Leave { reason, .. } => format!("leave: {reason}"),
             Action::InSync => "in sync".to_owned(),
             other => format!("{other:?}"),
@@ -192,7 +206,7 @@ fn a_changed_setting_moves_the_address_that_we_wrote_and_no_other() {
     let live = carried_out(plan_of(&empty(), &offered()), &empty());
     let moved =
         Settings { webhook_url: Url::parse("https://new:8443/mapi/alert").unwrap(), ..settings() };
-    let plan_moved = |live: &Live| plan(&moved, &desired(&moved), live, &offered());
+    let plan_moved = |live: &Live| plan(&moved, &desired(&moved), live, &offered(), Options::default());
     let plan = plan_moved(&live);
     assert!(plan.to_string().contains("~ url: http://alertloop:5000/mapi/alert -> https://new"));
     assert!(plan_moved(&carried_out(plan, &live)).is_in_sync());
@@ -252,9 +266,31 @@ fn no_output_holds_a_secret() {
 }
 
 #[test]
-fn a_monitor_that_exists_is_never_touched() {
+fn a_channel_is_taken_over_by_force_but_not_switched_on() {
+    let theirs = channel(|config| {
+        config["webhook"]["url"] = json!("http://users.own/");
+        config["name"] = json!("Mine");
+        config["is_enabled"] = json!(false);
+    });
+    let live = Live {
+        channels: Some(Channels { current: Some(theirs), old: None }),
+        ..empty()
+    };
+    let force = Options { force: true, ..Options::default() };
     let settings = settings();
-    let ours = desired(&settings).monitor;
+    let forced = |live: &Live| plan(&settings, &desired(&settings), live, &offered(), force);
+    let first = forced(&live);
+    assert!(first.to_string().contains("~ name: Mine -> Malcolm API"), "{first}");
+    let after = carried_out(first, &live);
+    assert!(forced(&after).is_in_sync(), "{}", forced(&after));
+    let config = after.channels.unwrap().current.unwrap();
+    assert!(!config.is_enabled && token_of(&config).is_some());
+}
+
+#[test]
+fn a_monitor_that_was_there_before_us_is_never_touched() {
+    let settings = settings();
+    let ours = desired(&settings).monitors().next().unwrap().body.clone();
     let edited = |path: &str, value: Value| {
         let mut body = ours.clone();
         *body.pointer_mut(path).unwrap() = value;
@@ -262,16 +298,19 @@ fn a_monitor_that_exists_is_never_touched() {
     };
     let trigger = "/triggers/0/query_level_trigger/condition/script/source";
     for (bodies, want, warning) in [
-        (vec![ours.clone()], "", false),
-        (vec![edited("/enabled", json!(true))], "differs in enabled", false),
+        (vec![ours.clone()], "in sync", false),
+        (vec![edited("/enabled", json!(true))], "in sync", false),
         (vec![edited(trigger, json!("true"))], "condition.script.source", false),
         (vec![ours.clone(), ours.clone()], "2 have this name: id0, id1", true),
     ] {
-        let number = |(at, body): (u64, Value)| Monitor { id: format!("id{at}"), seq_no: at, body };
-        let monitors = Some((0..).zip(bodies).map(number).collect());
-        let plan = plan_of(&Live { monitors, ..empty() }, &offered());
+        let number = |(at, body): (u64, Value)| {
+            Found { id: format!("id{at}"), version: 7, seq_no: at, primary_term: 1, body }
+        };
+        let found: Vec<_> = (0..).zip(bodies).map(number).collect();
+        let objects = [(monitor_key(), found)].into();
+        let plan = plan_of(&Live { objects, ..empty() }, &offered());
         let step = &plan.steps[2];
-        assert!(step.work.is_none() && step.to_string().contains(want), "{step}");
+        assert!(!step.is_to_do() && step.to_string().contains(want), "{step}");
         assert_eq!(step.is_warning(), warning, "{step}");
     }
 }
@@ -282,7 +321,7 @@ fn without_alerting_the_template_is_made_all_the_same() {
     for (live, want) in [
         (elasticsearch, "not OpenSearch"),
         (Live { channels: None, ..empty() }, "no Notifications"),
-        (Live { monitors: None, ..empty() }, "no Alerting"),
+        (Live { has_alerting: false, ..empty() }, "no Alerting"),
     ] {
         let plan = plan_of(&live, &offered());
         assert_eq!(plan.steps[0].action, Action::Create);
@@ -308,7 +347,7 @@ fn a_template_is_made_only_where_nobody_else_makes_one() {
         (&none, None, false, "leave template alertloop_sessions", true),
     ] {
         let live = Live { covering, malcolm_template_exists: exists, ..empty() };
-        let plan = plan(settings, &desired(settings), &live, &offered());
+        let plan = plan(settings, &desired(settings), &live, &offered(), Options::default());
         let text = plan.steps[0].to_string();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(want), "{text} instead of {want}");
@@ -319,7 +358,7 @@ fn a_template_is_made_only_where_nobody_else_makes_one() {
 #[test]
 fn our_template_grows_and_is_renewed_but_not_forced_on_a_user() {
     let settings = settings();
-    let ours = desired(&settings).template;
+    let ours = desired(&settings).template.unwrap();
     let with = |change: fn(&mut Legacy)| {
         let mut template = ours.clone();
         change(&mut template);
@@ -335,7 +374,7 @@ fn our_template_grows_and_is_renewed_but_not_forced_on_a_user() {
             "edited by a user: properties.node.type",
         ),
     ] {
-        let plan = plan(&settings, &desired(&settings), &live, &offered());
+        let plan = plan(&settings, &desired(&settings), &live, &offered(), Options::default());
         assert!(plan.steps[0].to_string().contains(want), "{plan}");
         let after = carried_out(plan, &live);
         let kept = &after.template.as_ref().unwrap().index_patterns;
