@@ -196,6 +196,13 @@ impl Local {
     }
 }
 
+/// A variable of the environment that is no setting of ours: a provisioning file names it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "here is where the environment is read")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use url::Url;
 
 use crate::{
+    config,
     opensearch::{self, Client, cluster, notifications, templates},
     secrets::WebhookToken,
 };
@@ -354,9 +355,9 @@ impl Backoff {
 pub fn desired(settings: &Settings) -> Result<Desired, BadFiles> {
     let dir = settings.dir.as_deref();
     Desired::new(settings, &files::read(dir)?, |name| match name.split_once(':') {
-        Some(("env", name)) => match std::env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(format!("the environment has no {name}")),
+        Some(("env", name)) => match config::variable(name) {
+            Some(value) => Ok(Some(value)),
+            None => Err(format!("the environment has no {name}")),
         },
         Some(("file", path)) => files::named(dir, path).map(Some),
         _ => Err(format!(

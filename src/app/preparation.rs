@@ -86,8 +86,7 @@ impl Preparation {
     async fn template(&self) -> Result<Option<FieldSet>, provision::Error> {
         // Without channel and monitor: those must not keep records waiting.
         let alone = Options::SESSION_TEMPLATE;
-        let applied =
-            provision::apply(&self.client, &self.settings, &self.secret(), alone).await?;
+        let applied = provision::apply(&self.client, &self.settings, &self.secret(), alone).await?;
         if !applied.template_ready {
             return Ok(None);
         }

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, BufWriter, IsTerminal as _, Write},
+    io::{self, BufWriter, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,7 +14,7 @@ use clap::{Subcommand, builder::NonEmptyStringValueParser};
 use url::Url;
 
 use self::letters::Letters;
-use super::{Misused, Output};
+use super::{Misused, Output, confirmed, may_ask};
 use crate::{
     config::SettingsArgs,
     dead_letters::{Selection, Tally},
@@ -240,8 +240,7 @@ async fn act(action: &Action) -> anyhow::Result<()> {
         }
         Action::Drop { picked, yes, place } => {
             let selection = picked.selection();
-            let may_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
-            if !yes && !may_ask {
+            if !yes && !may_ask() {
                 let what = "drop removes dead letters for good, and there is no terminal to ask on: say --yes";
                 return Err(Misused(what.to_owned()).into());
             }
@@ -306,7 +305,9 @@ fn replayed(selection: &Selection, tally: Tally, waits: bool) -> anyhow::Result<
 async fn discard(letters: &Letters, selection: &Selection, yes: bool) -> anyhow::Result<()> {
     if !yes {
         let count = letters.count(selection).await?;
-        ensure!(count == 0 || confirmed(count, selection)?, "nothing was dropped");
+        let s = if count == 1 { "" } else { "s" };
+        let question = format!("Drop {count} dead letter{s} ({selection}) for good?");
+        ensure!(count == 0 || confirmed(&question)?, "nothing was dropped");
     }
     let dropped = letters.discard(selection).await?;
     put(&mut io::stdout(), format!("dropped {dropped}\n").as_bytes())?;
@@ -320,16 +321,6 @@ fn all_were_there(selection: &Selection, found: u64) -> anyhow::Result<()> {
         ensure!(missing == 0, "{missing} of {} numbers name no dead letter", ids.len());
     }
     Ok(())
-}
-
-fn confirmed(count: u64, selection: &Selection) -> anyhow::Result<bool> {
-    let mut err = io::stderr().lock();
-    let s = if count == 1 { "" } else { "s" };
-    write!(err, "Drop {count} dead letter{s} ({selection}) for good? [y/N] ")?;
-    err.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer).context("cannot read the answer")?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Writes a new file that nobody else can read; a part of one is removed.

@@ -1,53 +1,123 @@
-//! `alertloop provision`: what would change in the store, and changing it.
+//! `alertloop provision`: what would change in the store, changing it, and writing it as files.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
-use anyhow::Context as _;
-use clap::Subcommand;
+use anyhow::{Context as _, ensure};
+use clap::{Args, Subcommand};
 
-use super::{TableArgs, configure, known_token, show};
+use super::{Misused, TableArgs, configure, confirmed, known_token, may_ask, put, show};
 use crate::{
-    app, intake_token,
+    app,
+    config::Config,
+    intake_token,
     opensearch::Client,
-    provision::{self, ChannelSecret, Options},
+    provision::{self, ChannelSecret, Options, Plan},
     secrets::WebhookToken,
 };
+
+/// The exit code of a plan that is not empty, where that was asked for.
+const CHANGES: u8 = 3;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   alertloop provision plan
-  alertloop provision plan --output json
-  alertloop provision apply --opensearch-url http://localhost:9200";
+  alertloop provision plan --detailed-exitcode --output json
+  alertloop provision apply --provisioning-dir ./provisioning
+  alertloop provision apply --prune --yes
+  alertloop provision export ./provisioning";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  alertloop provision plan
+  alertloop provision plan --prune --provisioning-dir ./provisioning
+  alertloop provision plan --detailed-exitcode > /dev/null || echo 'not in sync'
+
+Exits with 0; with --detailed-exitcode with 3 where something is to be done.";
+
+const APPLY_EXAMPLES: &str = "\
+Examples:
+  alertloop provision apply
+  alertloop provision apply --force
+  alertloop provision apply --prune --yes --provisioning-dir ./provisioning
+
+What a user edited is left alone, and so is what was there before: --force takes it over. Whether a
+monitor or a channel is switched on stays as it is in any case.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// Show what would change, and change nothing
-    #[command(after_help = EXAMPLES)]
-    Plan(TableArgs),
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan {
+        /// Exit with 3 where something is to be done
+        #[arg(long)]
+        detailed_exitcode: bool,
+        #[command(flatten)]
+        extent: Extent,
+        #[command(flatten)]
+        table: TableArgs,
+    },
     /// Change it, in order, and stop at the first failure
-    #[command(after_help = EXAMPLES)]
-    Apply(TableArgs),
+    #[command(after_help = APPLY_EXAMPLES)]
+    Apply {
+        /// Remove without asking
+        #[arg(long, requires = "prune")]
+        yes: bool,
+        #[command(flatten)]
+        extent: Extent,
+        #[command(flatten)]
+        table: TableArgs,
+    },
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Extent {
+    /// Take over what users edited, and what was there before
+    #[arg(long)]
+    force: bool,
+    /// Remove what we made and no file describes any more
+    #[arg(long)]
+    prune: bool,
+}
+
+impl From<Extent> for Options {
+    fn from(Extent { force, prune }: Extent) -> Self {
+        Self { force, prune, ..Self::default() }
+    }
 }
 
 pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
     match action {
-        Action::Plan(args) => plan(args).await,
-        Action::Apply(args) => apply(args).await,
+        Action::Plan { detailed_exitcode, extent, table } => {
+            let plan = plan(table, (*extent).into()).await?;
+            let changes = *detailed_exitcode && !plan.is_in_sync();
+            Ok(if changes { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
+        }
+        Action::Apply { yes, extent, table } => apply(table, (*extent).into(), *yes).await,
     }
 }
 
-async fn plan(args: &TableArgs) -> anyhow::Result<ExitCode> {
+async fn plan(args: &TableArgs, options: Options) -> anyhow::Result<Plan> {
     let config = configure(&args.settings)?;
-    let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
-    let offered = token.unwrap_or_else(WebhookToken::generate);
-    let secret = ChannelSecret::new(offered, config.token.is_some());
-    let settings = app::provision_settings(&config);
-    let plan = provision::look(&client, &settings, &secret, Options::default()).await?;
+    let client = Client::new(&config.store)?;
+    let offered = known_token(&config)?.unwrap_or_else(WebhookToken::generate);
+    let plan = look(&client, &config, offered, options).await?;
     show(args.output, &plan)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(plan)
 }
 
-async fn apply(args: &TableArgs) -> anyhow::Result<ExitCode> {
+async fn look(
+    client: &Client,
+    config: &Config,
+    offered: WebhookToken,
+    options: Options,
+) -> anyhow::Result<Plan> {
+    let secret = ChannelSecret::new(offered, config.token.is_some());
+    let settings = app::provision_settings(config);
+    Ok(provision::look(client, &settings, &secret, options).await?)
+}
+
+async fn apply(args: &TableArgs, options: Options, yes: bool) -> anyhow::Result<ExitCode> {
     let config = configure(&args.settings)?;
     let client = Client::new(&config.store)?;
     let offered = match &config.token {
@@ -56,13 +126,35 @@ async fn apply(args: &TableArgs) -> anyhow::Result<ExitCode> {
             "cannot keep the intake secret in the data directory; set ALERTLOOP_DATA_DIR",
         )?,
     };
+    if options.prune && !yes {
+        let plan = look(&client, &config, offered.clone(), options).await?;
+        confirm_removals(&plan)?;
+    }
     let secret = ChannelSecret::new(offered, config.token.is_some());
     let settings = app::provision_settings(&config);
-    let applied = provision::apply(&client, &settings, &secret, Options::default()).await?;
+    let applied = provision::apply(&client, &settings, &secret, options).await?;
     if config.token.is_none() {
         intake_token::keep(&config.data_dir, &applied.token)
             .context("cannot keep the channel's secret in the data directory")?;
     }
     show(args.output, &applied)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks whether the objects may go that a plan removes.
+fn confirm_removals(plan: &Plan) -> anyhow::Result<()> {
+    let removals: Vec<_> = plan.removals().collect();
+    if removals.is_empty() {
+        return Ok(());
+    }
+    if !may_ask() {
+        let what = "--prune removes objects, and there is no terminal to ask on: say --yes";
+        return Err(Misused(what.to_owned()).into());
+    }
+    for step in &removals {
+        put(io::stderr().lock(), &step.to_string())?;
+    }
+    let question = format!("Remove {} from the store?", removals.len());
+    ensure!(confirmed(&question)?, "nothing was changed");
+    Ok(())
 }

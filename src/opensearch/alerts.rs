@@ -49,7 +49,8 @@ pub async fn monitor(client: &Client, id: &str) -> Result<Option<Monitor>, Error
 /// # Errors
 /// [`Error`], but for a 404.
 pub async fn monitor_named(client: &Client, name: &str) -> Result<Option<Monitor>, Error> {
-    let found = absent_is_none(alerting::named(client, alerting::Family::Monitor, &[name]).await)?.unwrap_or_default();
+    let found = absent_is_none(alerting::named(client, alerting::Family::Monitor, &[name]).await)?
+        .unwrap_or_default();
     match found.as_slice() {
         [one] => Ok(Some(of(&one.id, &one.body))),
         _ => Ok(None),

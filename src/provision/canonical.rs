@@ -180,8 +180,7 @@ mod tests {
 
     #[test]
     fn what_means_the_same_looks_the_same() {
-        let search =
-            |query: Value| json!({"inputs": [{"search": {"query": {"query": query}}}]});
+        let search = |query: Value| json!({"inputs": [{"search": {"query": {"query": query}}}]});
         for (object, one, other) in [
             (
                 Object::Monitor,
@@ -239,7 +238,10 @@ mod tests {
             (json!({"range": {"t": {"gte": 1}}}), json!({"range": {"t": {"gt": 1}}})),
             (json!({"term": {"a": 1}}), json!({"match": {"a": 1}})),
             (json!({"term": {"a": {"value": 1, "boost": 2.0}}}), json!({"term": {"a": 1}})),
-            (json!({"bool": {"must": {"term": {"a": 1}}}}), json!({"bool": {"filter": {"term": {"a": 1}}}})),
+            (
+                json!({"bool": {"must": {"term": {"a": 1}}}}),
+                json!({"bool": {"filter": {"term": {"a": 1}}}}),
+            ),
         ] {
             assert_ne!(search(one), search(other));
         }

@@ -298,8 +298,10 @@ mod tests {
 
     #[test]
     fn every_kind_of_file_is_read_and_put_in_order() {
-        let account = r#"{"config": {"name": "a", "config_type": "smtp_account", "smtp_account": {}}}"#;
-        let email = r#"{"config_id": "e", "config": {"name": "e", "config_type": "email", "email": {}}}"#;
+        let account =
+            r#"{"config": {"name": "a", "config_type": "smtp_account", "smtp_account": {}}}"#;
+        let email =
+            r#"{"config_id": "e", "config": {"name": "e", "config_type": "email", "email": {}}}"#;
         let files = [
             ("monitors/w.json", r#"{"type": "workflow", "name": "w"}"#),
             ("monitors/m.json", r#"{"type": "monitor", "name": "m"}"#),
@@ -311,8 +313,14 @@ mod tests {
         let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
         let desired = Desired::new(&settings("a-*", "t"), &files, unknown).unwrap();
         let keys: Vec<_> = desired.wanted.iter().map(|one| one.key.to_string()).collect();
-        let want = ["template new", "legacy template old", "channel z_account", "channel e",
-            "monitor m", "workflow w"];
+        let want = [
+            "template new",
+            "legacy template old",
+            "channel z_account",
+            "channel e",
+            "monitor m",
+            "workflow w",
+        ];
         assert_eq!(keys, want);
         assert!(desired.channel.is_none() && desired.template.is_none());
     }
@@ -324,7 +332,11 @@ mod tests {
             ("channels/a.json", "[]", "is not a JSON object"),
             ("channels/a.json", r#"{"config_id": 1, "config": {}}"#, "config_id must be"),
             ("channels/a.json", r#"{"config_id": "x"}"#, "has no `config`"),
-            ("channels/a.json", r#"{"config": {"config_type": "slack", "name": "a"}}"#, "config.slack is"),
+            (
+                "channels/a.json",
+                r#"{"config": {"config_type": "slack", "name": "a"}}"#,
+                "config.slack is",
+            ),
             ("channels/a.json", r#"{"config": {"config_type": "slack"}}"#, "config.name is"),
             ("channels/a.json", r#"{"config": {"name": "${what}"}}"#, "what is not known"),
             ("monitors/a.json", "{}", "has no name"),
@@ -336,11 +348,17 @@ mod tests {
             let faults = Desired::new(&settings("a-*", "t"), &files, unknown).unwrap_err();
             assert_eq!(faults.0.len(), 2);
             let text = faults.to_string();
-            assert!(text.contains(file) && text.contains(want) && text.contains("z.json"), "{text}");
+            assert!(
+                text.contains(file) && text.contains(want) && text.contains("z.json"),
+                "{text}"
+            );
         }
         let same = r#"{"name": "same"}"#.to_owned();
-        let files = [("monitors/a.json".to_owned(), same.clone()), ("monitors/b.json".to_owned(), same)];
+        let files =
+            [("monitors/a.json".to_owned(), same.clone()), ("monitors/b.json".to_owned(), same)];
         let faults = Desired::new(&settings("a-*", "t"), &files.into(), unknown).unwrap_err();
-        assert!(faults.to_string().contains("b.json: describes the monitor same as monitors/a.json"));
+        assert!(
+            faults.to_string().contains("b.json: describes the monitor same as monitors/a.json")
+        );
     }
 }

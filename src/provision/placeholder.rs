@@ -24,7 +24,8 @@ pub fn fill(
             list.into_iter().map(|item| fill(item, value_of)).collect::<Result<_, _>>()?
         }
         Value::Object(map) => {
-            let pairs = map.into_iter().map(|(key, item)| Ok((filled(key)?, fill(item, value_of)?)));
+            let pairs =
+                map.into_iter().map(|(key, item)| Ok((filled(key)?, fill(item, value_of)?)));
             pairs.collect::<Result<_, String>>()?
         }
         other => other,
@@ -92,7 +93,8 @@ mod tests {
     #[test]
     fn monitors_are_named_anywhere_in_a_text() {
         let id_of = |name: &str| (name == "a b").then(|| "id1".to_owned());
-        let mut json = json!(["(monitor[id=${monitor:a b}] && monitor[id=${monitor:c}])", "${monitor:"]);
+        let mut json =
+            json!(["(monitor[id=${monitor:a b}] && monitor[id=${monitor:c}])", "${monitor:"]);
         assert_eq!(fill_monitors(&mut json, &id_of), ["c"]);
         assert_eq!(json, json!(["(monitor[id=id1] && monitor[id=])", "${monitor:"]));
     }

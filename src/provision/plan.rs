@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use super::object::Object;
 use super::{
     Options, Settings, TemplateMode,
     desired::{CHANNEL_ID, Desired, TOKEN_HEADER},
@@ -15,7 +16,6 @@ use super::{
     object::{Found, Key, Wanted},
     probe::Live,
 };
-pub use super::object::Object;
 use crate::{
     opensearch::{notifications::Config, templates::Legacy},
     secrets::WebhookToken,
@@ -168,6 +168,11 @@ impl Plan {
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
         !self.steps.iter().any(Step::is_to_do)
+    }
+
+    /// The steps that remove something.
+    pub fn removals(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Delete { .. }))
     }
 }
 

@@ -93,8 +93,9 @@ pub async fn probe(
     }
     if settings.is_opensearch && live.about.is_opensearch {
         live.channels = channels(client).await.map_err(Error::store("cannot read the channel"))?;
-        live.has_alerting =
-            has_alerting(client).await.map_err(Error::store("cannot look for the Alerting plugin"))?;
+        live.has_alerting = has_alerting(client)
+            .await
+            .map_err(Error::store("cannot look for the Alerting plugin"))?;
     }
     let can_have = |object: Object| match object {
         Object::Template | Object::LegacyTemplate => true,
@@ -135,14 +136,14 @@ async fn objects(
             all.entry(key).or_default().push(found);
         }
     };
-    let named = |object: Object| -> Vec<&str> {
+    let names_of = |object: Object| -> Vec<&str> {
         keys.iter().filter(|key| key.object == object).map(|key| key.name.as_str()).collect()
     };
     for (object, family) in [
         (Object::Template, templates::Family::Composable),
         (Object::LegacyTemplate, templates::Family::Legacy),
     ] {
-        if !named(object).is_empty() {
+        if !names_of(object).is_empty() {
             let found = templates::bodies(client, family).await;
             for (name, body) in found.map_err(Error::store("cannot list the index templates"))? {
                 let id = name.clone();
@@ -150,7 +151,7 @@ async fn objects(
             }
         }
     }
-    if !named(Object::Channel).is_empty() {
+    if !names_of(Object::Channel).is_empty() {
         let found = notifications::configs(client).await;
         for (id, body) in found.map_err(Error::store("cannot list the channels"))? {
             add(Key::new(Object::Channel, id.clone()), Found { id, body, ..Found::default() });
@@ -160,7 +161,7 @@ async fn objects(
         (Object::Monitor, alerting::Family::Monitor),
         (Object::Workflow, alerting::Family::Workflow),
     ] {
-        let names = named(object);
+        let names = names_of(object);
         if !names.is_empty() {
             let found = alerting::named(client, family, &names).await;
             for monitor in found.map_err(Error::store("cannot look for the monitors"))? {

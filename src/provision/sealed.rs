@@ -4,10 +4,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{
-    diff::Difference,
-    object::Object,
-};
+use super::{diff::Difference, object::Object};
 
 const REDACTED: &str = "[REDACTED]";
 /// Headers that say nothing secret.
@@ -81,7 +78,7 @@ pub fn lines(object: Object, differences: Vec<Difference>) -> Vec<String> {
 fn hide(path: &str, value: &mut Value) {
     match value {
         Value::Null => {}
-        Value::String(text) if path.ends_with(".url") => *value = json!(shown_at(path, text)),
+        Value::String(text) if is_address(path) => *value = json!(shown_at(path, text)),
         Value::Object(map) => {
             for (key, value) in map {
                 hide(&format!("{path}.{key}"), value);
@@ -94,6 +91,10 @@ fn hide(path: &str, value: &mut Value) {
             }
         }
     }
+}
+
+fn is_address(path: &str) -> bool {
+    path.rsplit_once('.').is_some_and(|(_, key)| key == "url")
 }
 
 fn shown_at(path: &str, url: &str) -> String {

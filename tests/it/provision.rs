@@ -7,7 +7,9 @@ use std::{
 
 use alertloop::{
     doctor,
-    provision::{self, Applied, Settings, TemplateMode, apply::HANDOVER_ID},
+    provision::{
+        self, Applied, ChannelSecret, Options, Settings, TemplateMode, apply::HANDOVER_ID,
+    },
     secrets::WebhookToken,
 };
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
@@ -73,8 +75,11 @@ impl Fresh {
     }
 
     async fn apply_with(&self, token: &WebhookToken, configured: bool) -> Applied {
-        let applied =
-            provision::apply(&self.store.client(), &self.settings, token, configured).await;
+        let applied = {
+            let secret = ChannelSecret::new(token.clone(), configured);
+            provision::apply(&self.store.client(), &self.settings, &secret, Options::default())
+                .await
+        };
         let applied = applied.unwrap();
         assert!(applied.after.is_in_sync());
         applied
@@ -162,7 +167,9 @@ async fn three_runs_leave_one_disabled_monitor_and_nothing_to_do() {
     let monitors = fresh.monitors_of_our_name().await;
     assert_eq!(monitors.len(), 1);
     assert_eq!(monitors[0]["_source"]["enabled"], false);
-    let plan = provision::look(&fresh.store.client(), &fresh.settings, &token, false).await;
+    let secret = ChannelSecret::new(token.clone(), false);
+    let plan =
+        provision::look(&fresh.store.client(), &fresh.settings, &secret, Options::default()).await;
     let plan = plan.unwrap().to_string();
     let steps: Vec<_> = plan.lines().collect();
     let (last, steps) = steps.split_last().unwrap();
@@ -352,7 +359,8 @@ async fn records_wait_until_malcolms_template_is_there() {
         assert_eq!(told.recv().await, Some(true));
         fresh.json("DELETE", &path).await;
     };
-    tokio::join!(provision::run(&client, &settings, &token, false, on_ready, &stop), make_template);
+    let secret = ChannelSecret::new(token.clone(), false);
+    tokio::join!(provision::run(&client, &settings, &secret, on_ready, &stop), make_template);
     assert_eq!(fresh.monitors_of_our_name().await.len(), 1);
 }
 
@@ -369,14 +377,9 @@ async fn waiting_for_the_store_ends_when_asked_to() {
     };
     let client = alertloop::opensearch::Client::new(&settings).unwrap();
     let (token, stop) = (WebhookToken::generate(), CancellationToken::new());
-    let run = provision::run(
-        &client,
-        &fresh.settings,
-        &token,
-        false,
-        |_| panic!("there is no store"),
-        &stop,
-    );
+    let secret = ChannelSecret::new(token.clone(), false);
+    let run =
+        provision::run(&client, &fresh.settings, &secret, |_| panic!("there is no store"), &stop);
     let ((), ()) = tokio::join!(run, async {
         tokio::task::yield_now().await;
         stop.cancel();

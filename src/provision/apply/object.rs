@@ -81,9 +81,7 @@ impl<'a> Objects<'a> {
                     templates::delete(self.client, templates::Family::Legacy, &found.id).await
                 }
                 Object::Channel => notifications::delete(self.client, &found.id).await,
-                Object::Monitor => {
-                    alerting::delete(self.client, Family::Monitor, &found.id).await
-                }
+                Object::Monitor => alerting::delete(self.client, Family::Monitor, &found.id).await,
                 Object::Workflow => {
                     alerting::delete(self.client, Family::Workflow, &found.id).await
                 }

@@ -95,12 +95,7 @@ impl Step {
 const EDITED: &str = "edited by a user: its ";
 
 /// A channel that is there: brought to our address and secret, unless a user made it his own.
-fn existing_channel(
-    id: &'static str,
-    wanted: &WantedChannel,
-    live: &Config,
-    races: bool,
-) -> Step {
+fn existing_channel(id: &'static str, wanted: &WantedChannel, live: &Config, races: bool) -> Step {
     let leave = |reason: String, warning| {
         Step::channel(id, if warning { Action::warn(reason) } else { Action::leave(reason) }, None)
     };
@@ -147,8 +142,11 @@ impl WantedChannel<'_> {
         }
         if !is_admitted {
             let had = webhook.header(TOKEN_HEADER).is_some();
-            reasons
-                .push(if had { "its secret is not ours" } else { "it does not carry our secret" });
+            reasons.push(if had {
+                "its secret is not ours"
+            } else {
+                "it does not carry our secret"
+            });
             let from = if had { "~" } else { "+" };
             lines.push(format!("{from} header {TOKEN_HEADER}: [REDACTED]"));
             next.set_header(TOKEN_HEADER, self.token.expose());

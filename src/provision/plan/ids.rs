@@ -65,14 +65,15 @@ fn name_of(map: &Map<String, Value>) -> &str {
 mod tests {
     use super::*;
 
-    fn monitor(trigger: Value) -> Value {
+    fn monitor(trigger: &Value) -> Value {
         json!({"name": "m", "triggers": [{"query_level_trigger": trigger}]})
     }
 
     #[test]
     fn given_ids_stay_live_ones_are_kept_and_the_rest_are_the_same_everywhere() {
-        let file = monitor(json!({"name": "t", "actions": [{"name": "a"}, {"name": "b", "id": "B"}]}));
-        let live = monitor(json!({"name": "t", "id": "T", "actions": [{"name": "a", "id": "A"},
+        let file =
+            monitor(&json!({"name": "t", "actions": [{"name": "a"}, {"name": "b", "id": "B"}]}));
+        let live = monitor(&json!({"name": "t", "id": "T", "actions": [{"name": "a", "id": "A"},
             {"name": "b", "id": "other"}]}));
         assert_eq!(all(&filled(file.clone(), Some(&live))), ["T", "A", "B"]);
         let fresh = filled(file.clone(), None);

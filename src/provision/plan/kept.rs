@@ -102,15 +102,14 @@ impl Kept<'_> {
             if self.options.force {
                 return self.update(wanted, live, "taken over", differences);
             }
-            let reason = format!(
-                "it exists, and not from this file; it differs in {}",
-                paths(&differences)
-            );
+            let reason =
+                format!("it exists, and not from this file; it differs in {}", paths(&differences));
             let diff = sealed::lines(wanted.key.object, differences);
             return of(Action::Leave { reason, warning: false, diff }, None);
         };
         let digest = entry.digest(&ours);
-        let arrived = entry.pending.as_ref().filter(|begun| has_arrived(begun, entry, live, &theirs));
+        let arrived =
+            entry.pending.as_ref().filter(|begun| has_arrived(begun, entry, live, &theirs));
         let edits = match arrived {
             Some(_) => Vec::new(),
             None => self.edits(entry, &theirs),
@@ -268,8 +267,8 @@ impl Kept<'_> {
         }
         let theirs = canonical(*object, &live.body);
         let arrived = |begun: &Pending| has_arrived(begun, entry, live, &theirs);
-        let is_edited = !entry.pending.as_ref().is_some_and(arrived)
-            && !self.edits(entry, &theirs).is_empty();
+        let is_edited =
+            !entry.pending.as_ref().is_some_and(arrived) && !self.edits(entry, &theirs).is_empty();
         if !self.options.prune {
             return step(Action::leave("no file has it any more; --prune removes it"), None);
         }
@@ -294,9 +293,8 @@ fn is_known(entry: &Entry, live: &Found, theirs: &Value) -> bool {
 fn has_arrived(begun: &Pending, entry: &Entry, live: &Found, theirs: &Value) -> bool {
     let is_the_one = entry.id.is_empty() || entry.id == live.id;
     let ids = ids::all(theirs);
-    let is_next = live.version == begun.version + 1
-        && !ids.is_empty()
-        && ids == ids::all(&begun.body);
+    let is_next =
+        live.version == begun.version + 1 && !ids.is_empty() && ids == ids::all(&begun.body);
     let is_same = || diff(&begun.body, &entry.sealed(theirs.clone())).is_empty();
     is_the_one && (is_next || is_same())
 }

@@ -206,7 +206,8 @@ fn a_changed_setting_moves_the_address_that_we_wrote_and_no_other() {
     let live = carried_out(plan_of(&empty(), &offered()), &empty());
     let moved =
         Settings { webhook_url: Url::parse("https://new:8443/mapi/alert").unwrap(), ..settings() };
-    let plan_moved = |live: &Live| plan(&moved, &desired(&moved), live, &offered(), Options::default());
+    let plan_moved =
+        |live: &Live| plan(&moved, &desired(&moved), live, &offered(), Options::default());
     let plan = plan_moved(&live);
     assert!(plan.to_string().contains("~ url: http://alertloop:5000/mapi/alert -> https://new"));
     assert!(plan_moved(&carried_out(plan, &live)).is_in_sync());
@@ -272,10 +273,7 @@ fn a_channel_is_taken_over_by_force_but_not_switched_on() {
         config["name"] = json!("Mine");
         config["is_enabled"] = json!(false);
     });
-    let live = Live {
-        channels: Some(Channels { current: Some(theirs), old: None }),
-        ..empty()
-    };
+    let live = Live { channels: Some(Channels { current: Some(theirs), old: None }), ..empty() };
     let force = Options { force: true, ..Options::default() };
     let settings = settings();
     let forced = |live: &Live| plan(&settings, &desired(&settings), live, &offered(), force);
@@ -303,8 +301,12 @@ fn a_monitor_that_was_there_before_us_is_never_touched() {
         (vec![edited(trigger, json!("true"))], "condition.script.source", false),
         (vec![ours.clone(), ours.clone()], "2 have this name: id0, id1", true),
     ] {
-        let number = |(at, body): (u64, Value)| {
-            Found { id: format!("id{at}"), version: 7, seq_no: at, primary_term: 1, body }
+        let number = |(at, body): (u64, Value)| Found {
+            id: format!("id{at}"),
+            version: 7,
+            seq_no: at,
+            primary_term: 1,
+            body,
         };
         let found: Vec<_> = (0..).zip(bodies).map(number).collect();
         let objects = [(monitor_key(), found)].into();
