@@ -16,6 +16,7 @@ mod dead_letters;
 mod intake;
 mod lifecycle;
 mod loopback;
+mod objects;
 mod outage;
 mod outcomes;
 mod provision;
