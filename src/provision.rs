@@ -99,20 +99,20 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] BadFiles),
     /// The store did not do as asked.
-    #[error("{what}: {source}")]
+    #[error("{what}: {fault}")]
     Store {
         /// What was tried.
         what: String,
         /// What came of it.
-        source: opensearch::Error,
+        fault: opensearch::Error,
     },
     /// A step failed; those before it stay done.
-    #[error("cannot {what}: {source}; {} before it, {left} left: run it again when that is mended", steps(.done))]
+    #[error("cannot {what}: {fault}; {} before it, {left} left: run it again when that is mended", steps(.done))]
     Stopped {
         /// What was tried.
         what: String,
         /// What came of it.
-        source: opensearch::Error,
+        fault: opensearch::Error,
         /// The steps that were done.
         done: Vec<Step>,
         /// How many steps were not tried.
@@ -126,7 +126,7 @@ pub enum Error {
 impl Error {
     /// Names what was tried, for `map_err`.
     pub fn store(what: &str) -> impl FnOnce(opensearch::Error) -> Self {
-        move |source| Self::Store { what: what.to_owned(), source }
+        move |fault| Self::Store { what: what.to_owned(), fault }
     }
 }
 

@@ -69,10 +69,10 @@ pub(super) async fn apply(
     Err(Error::Unsettled)
 }
 
-fn stopped(plan: &Plan, step: &Step, done: Vec<Step>, source: opensearch::Error) -> Error {
+fn stopped(plan: &Plan, step: &Step, done: Vec<Step>, fault: opensearch::Error) -> Error {
     let rest = plan.steps.iter().skip_while(|one| !std::ptr::eq(*one, step)).skip(1);
     let left = rest.filter(|step| step.is_to_do()).count();
-    Error::Stopped { what: short(step), source, done, left }
+    Error::Stopped { what: short(step), fault, done, left }
 }
 
 fn short(step: &Step) -> String {

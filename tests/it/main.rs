@@ -20,6 +20,7 @@ mod objects;
 mod outage;
 mod outcomes;
 mod provision;
+mod races;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;

@@ -30,7 +30,7 @@ use crate::{
 
 /// How long a write that somebody else began is waited for. Longer than a write takes on a store
 /// that is well; on one that is not, the check after each creation still finds a second monitor.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The store, as far as objects are written to it.
@@ -142,10 +142,11 @@ impl<'a> Objects<'a> {
         ledger::write(self.client, &mut entry).await
     }
 
-    /// Takes back what [`Self::begin`] said, where the store refused the write. Where it did not
-    /// answer the write may have come through, so what was begun stays said.
+    /// Takes back what [`Self::begin`] said, where the store refused the write. Where it cannot be
+    /// told whether the write came through, what was begun stays said, and the next run finds out.
     async fn give_up(&self, before: &Entry, begun: Entry, fault: Error) -> Error {
-        if fault.status().is_none() {
+        let is_refused = matches!(fault.status(), Some(400..=407 | 409..=499));
+        if !is_refused && !self.is_absent(&begun.key).await {
             return fault;
         }
         let undone = if before.applied.is_empty() {
@@ -159,6 +160,18 @@ impl<'a> Objects<'a> {
             info!(error.message = fault.to_string(), "cannot take back a note");
         }
         fault
+    }
+
+    /// Whether it is certain that nothing of that key is there.
+    async fn is_absent(&self, key: &Key) -> bool {
+        let found = match key.object {
+            Object::Monitor => alerting::named(self.client, Family::Monitor, &[&key.name]).await,
+            Object::Workflow => alerting::named(self.client, Family::Workflow, &[&key.name]).await,
+            object => {
+                return matches!(probe::now(self.client, object, &key.name).await, Ok(None));
+            }
+        };
+        found.is_ok_and(|found| found.is_empty())
     }
 
     async fn need_ledger(&self) -> Result<(), Error> {
@@ -191,7 +204,8 @@ impl<'a> Objects<'a> {
             Object::Workflow => Family::Workflow,
             _ => {
                 // These have no guard of their own, so they are looked at once more.
-                let now = self.now(key, &found.id).await?;
+                let now = probe::now(self.client, key.object, &found.id).await?;
+                let now = now.ok_or_else(|| changed(key))?;
                 check_unchanged(key, found, &now)?;
                 return match key.object {
                     Object::Channel => {
@@ -248,9 +262,11 @@ impl<'a> Objects<'a> {
         Ok(created.into())
     }
 
+    /// What has just been written. Where it is not to be seen, another look decides (408).
     async fn now(&self, key: &Key, id: &str) -> Result<Found, Error> {
         let now = probe::now(self.client, key.object, id).await?;
-        now.ok_or_else(|| changed(key))
+        let reason = format!("the {key} was written and is not there");
+        now.ok_or(Error::Status { status: 408, reason })
     }
 }
 
