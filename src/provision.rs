@@ -27,6 +27,7 @@ pub mod apply;
 pub mod canonical;
 pub mod desired;
 pub mod diff;
+pub mod export;
 pub mod files;
 pub mod ledger;
 pub mod object;

@@ -1,8 +1,12 @@
 //! `alertloop provision`: what would change in the store, changing it, and writing it as files.
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::{Args, Subcommand};
 
 use super::{Misused, TableArgs, configure, confirmed, known_token, may_ask, put, show};
@@ -11,7 +15,7 @@ use crate::{
     config::Config,
     intake_token,
     opensearch::Client,
-    provision::{self, ChannelSecret, Options, Plan},
+    provision::{self, ChannelSecret, Options, Plan, export},
     secrets::WebhookToken,
 };
 
@@ -43,6 +47,13 @@ Examples:
 What a user edited is left alone, and so is what was there before: --force takes it over. Whether a
 monitor or a channel is switched on stays as it is in any case.";
 
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  alertloop provision export ./provisioning
+  alertloop provision plan --provisioning-dir ./provisioning
+
+Secrets of channels go to files of their own below secrets/, which the other files name.";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
     /// Show what would change, and change nothing
@@ -67,6 +78,31 @@ pub(super) enum Action {
         #[command(flatten)]
         table: TableArgs,
     },
+    /// Write what is live as files that describe it
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export {
+        /// The folder; made where it is not there
+        dir: PathBuf,
+        /// Replace files that are there with another content
+        #[arg(long)]
+        overwrite: bool,
+        #[command(flatten)]
+        table: TableArgs,
+    },
+}
+
+async fn export(args: &TableArgs, dir: &Path, overwrite: bool) -> anyhow::Result<ExitCode> {
+    let config = configure(&args.settings)?;
+    let all = export::read(&Client::new(&config.store)?).await?;
+    let files = export::files(&all, &app::provision_settings(&config));
+    let exported = files.write(dir, overwrite).map_err(|fault| match fault.kind() {
+        io::ErrorKind::AlreadyExists => {
+            anyhow!("{fault}: there with another content; nothing was written; --overwrite does")
+        }
+        _ => anyhow!("cannot write to {}: {fault}", dir.display()),
+    })?;
+    show(args.output, &exported)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How far to go.
@@ -94,6 +130,7 @@ pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
             Ok(if changes { ExitCode::from(CHANGES) } else { ExitCode::SUCCESS })
         }
         Action::Apply { yes, extent, table } => apply(table, (*extent).into(), *yes).await,
+        Action::Export { dir, overwrite, table } => export(table, dir, *overwrite).await,
     }
 }
 

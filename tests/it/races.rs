@@ -145,7 +145,7 @@ async fn apply_or_be_killed(settings: &std::collections::HashMap<String, String>
             child.wait().unwrap();
             return None;
         }
-        assert!(begin.elapsed() < Duration::from_secs(60), "a run does not end");
+        assert!(begin.elapsed() < Duration::from_mins(1), "a run does not end");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,0 +1,393 @@
+//! What is live, as the files that describe it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Error, Settings,
+    apply::HANDOVER_ID,
+    desired::{CHANNEL_ID, OLD_CHANNEL_ID, TOKEN_HEADER},
+    object::{Found, Object},
+    sealed,
+};
+use crate::opensearch::{
+    Client,
+    alerting::{self, Family},
+    notifications, templates,
+};
+
+/// What the store adds to a monitor by itself; a new one would get its own.
+const ADDED: [&str; 6] =
+    ["last_update_time", "enabled_time", "schema_version", "user", "data_sources", "owner"];
+
+/// Everything in the store that a file could describe.
+#[derive(Clone, Debug, Default)]
+pub struct Everything {
+    channels: BTreeMap<String, Value>,
+    monitors: Vec<Found>,
+    workflows: Vec<Found>,
+    templates: BTreeMap<String, Value>,
+    legacy_templates: BTreeMap<String, Value>,
+}
+
+/// What there is to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Texts by their path below the folder.
+    pub texts: BTreeMap<String, String>,
+    /// Secrets by their path below the folder; the texts name them.
+    pub secrets: BTreeMap<String, String>,
+    /// What no file can describe, and why.
+    pub left_out: Vec<String>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exported {
+    /// Paths below the folder.
+    pub files: Vec<String>,
+    /// Files that hold a secret each, readable by their owner alone.
+    pub secrets: Vec<String>,
+    /// What no file can describe, and why.
+    pub left_out: Vec<String>,
+}
+
+/// Reads all channels, monitors and templates. Where the store has no plugin for them, there are
+/// none.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn read(client: &Client) -> Result<Everything, Error> {
+    let mut all = Everything {
+        templates: templates::bodies(client, templates::Family::Composable)
+            .await
+            .map_err(Error::store("cannot list the index templates"))?,
+        legacy_templates: templates::bodies(client, templates::Family::Legacy)
+            .await
+            .map_err(Error::store("cannot list the legacy index templates"))?,
+        ..Everything::default()
+    };
+    all.channels = match notifications::configs(client).await {
+        Err(fault) if notifications::is_unavailable(&fault) => return Ok(all),
+        found => found.map_err(Error::store("cannot list the channels"))?,
+    };
+    all.monitors = every(client, Family::Monitor).await?;
+    all.workflows = every(client, Family::Workflow).await?;
+    Ok(all)
+}
+
+async fn every(client: &Client, family: Family) -> Result<Vec<Found>, Error> {
+    let listed = match alerting::all(client, family).await {
+        Err(fault) if alerting::is_unavailable(&fault) => return Ok(Vec::new()),
+        found => found.map_err(Error::store("cannot list the monitors"))?,
+    };
+    let mut all = Vec::new();
+    for one in listed {
+        // The list leaves out how Dashboards shows it.
+        let found = alerting::get(client, family, &one.id).await;
+        all.extend(found.map_err(Error::store("cannot read a monitor"))?.map(Found::from));
+    }
+    Ok(all)
+}
+
+/// The files that describe what is live. Pure.
+#[must_use]
+pub fn files(all: &Everything, settings: &Settings) -> Files {
+    let mut files = Files::default();
+    let names: BTreeMap<&str, &str> =
+        all.monitors.iter().map(|one| (one.id.as_str(), name_of(&one.body))).collect();
+    for (id, config) in &all.channels {
+        files.channel(id, config, settings);
+    }
+    for (found, body) in all.monitors.iter().map(|one| (one, one.body.clone())) {
+        files.monitor(Object::Monitor, found, body, &all.monitors);
+    }
+    for found in &all.workflows {
+        let mut body = found.body.clone();
+        name_monitors(&mut body, &names);
+        files.monitor(Object::Workflow, found, body, &all.workflows);
+    }
+    for (name, body) in all.templates.iter().chain(&all.legacy_templates) {
+        files.template(name, body);
+    }
+    files
+}
+
+impl Files {
+    fn channel(&mut self, id: &str, config: &Value, settings: &Settings) {
+        // The one is gone in a moment; the other is looked after wherever it is, and never made.
+        if [HANDOVER_ID, OLD_CHANNEL_ID].contains(&id) {
+            return;
+        }
+        let slug = self.free("channels", &slug(name_of(config)));
+        let mut config = config.clone();
+        let mut secrets = Vec::new();
+        sealed::for_each_secret(&mut config, &mut |path, text| {
+            let header = path.rsplit_once("header_params.").map(|(_, header)| header);
+            if id == CHANNEL_ID
+                && header.is_some_and(|name| name.eq_ignore_ascii_case(TOKEN_HEADER))
+            {
+                "${token}".clone_into(text);
+            } else if id == CHANNEL_ID && text == settings.webhook_url.as_str() {
+                "${webhook_url}".clone_into(text);
+            } else if path == "webhook.url" && sealed::shown(text) == *text {
+                // An address with nothing secret in it.
+            } else {
+                let file = format!("secrets/{slug}.{}", header.unwrap_or("url").to_lowercase());
+                secrets.push((file.clone(), std::mem::take(text)));
+                *text = format!("${{file:{file}}}");
+            }
+        });
+        self.secrets.extend(secrets);
+        let body = json!({ "config_id": id, "config": config });
+        self.texts.insert(format!("channels/{slug}.json"), pretty(&body));
+    }
+
+    fn monitor(&mut self, object: Object, found: &Found, body: Value, all: &[Found]) {
+        let name = name_of(&found.body);
+        if all.iter().filter(|one| name_of(&one.body) == name).count() > 1 {
+            let id = &found.id;
+            self.left_out.push(format!("{object} {name} ({id}): others have the same name"));
+            return;
+        }
+        let mut body = body;
+        if let Some(map) = body.as_object_mut() {
+            map.retain(|key, value| !ADDED.contains(&key.as_str()) && !value.is_null());
+        }
+        let slug = self.free("monitors", &slug(name));
+        self.texts.insert(format!("monitors/{slug}.json"), pretty(&body));
+    }
+
+    fn template(&mut self, name: &str, body: &Value) {
+        // Those of the store's own plugins, which make them anew.
+        if name.starts_with('.') {
+            return;
+        }
+        let file = format!("templates/{name}.json");
+        if name.contains('/') || self.texts.contains_key(&file) {
+            self.left_out.push(format!("template {name}: its name does not fit a file"));
+            return;
+        }
+        self.texts.insert(file, pretty(body));
+    }
+
+    /// A name that no file has yet.
+    fn free(&self, folder: &str, slug: &str) -> String {
+        let numbered = (2..).map(|number| format!("{slug}_{number}"));
+        let mut names = std::iter::once(slug.to_owned()).chain(numbered);
+        let is_free = |name: &String| !self.texts.contains_key(&format!("{folder}/{name}.json"));
+        names.find(is_free).unwrap_or_default()
+    }
+
+    /// Writes them below a folder. Files that are there with another content are not overwritten,
+    /// unless `overwrite`; then nothing at all is written.
+    ///
+    /// # Errors
+    /// A folder or file that cannot be written; [`io::ErrorKind::AlreadyExists`] names those that
+    /// would be overwritten.
+    pub fn write(self, dir: &Path, overwrite: bool) -> io::Result<Exported> {
+        let all = || self.texts.iter().chain(&self.secrets);
+        let differs = |(file, text): &(&String, &String)| match fs::read_to_string(dir.join(file)) {
+            Ok(there) => there != **text,
+            Err(fault) => fault.kind() != io::ErrorKind::NotFound,
+        };
+        let in_the_way: Vec<_> = all().filter(differs).map(|(file, _)| file.as_str()).collect();
+        if !overwrite && !in_the_way.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, in_the_way.join(", ")));
+        }
+        for (file, text) in &self.texts {
+            write(&dir.join(file), text, 0o644)?;
+        }
+        for (file, text) in &self.secrets {
+            write(&dir.join(file), text, 0o600)?;
+        }
+        Ok(Exported {
+            files: self.texts.into_keys().collect(),
+            secrets: self.secrets.into_keys().collect(),
+            left_out: self.left_out,
+        })
+    }
+}
+
+/// Writes one file; a secret's folder is its owner's alone.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        let mode = if mode == 0o600 { 0o700 } else { 0o755 };
+        fs::DirBuilder::new().recursive(true).mode(mode).create(folder)?;
+    }
+    // A file that is there would keep its mode.
+    match fs::remove_file(path) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(mode).open(path)?.write_all(text.as_bytes())
+}
+
+/// `${monitor:NAME}` in place of each id of a monitor.
+fn name_monitors(value: &mut Value, names: &BTreeMap<&str, &str>) {
+    let is_unique = |name: &str| names.values().filter(|other| **other == name).count() == 1;
+    match value {
+        Value::String(text) => {
+            for (id, name) in names.iter().filter(|(id, _)| !id.is_empty()) {
+                if text.contains(id) && is_unique(name) {
+                    *text = text.replace(id, &format!("${{monitor:{name}}}"));
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| name_monitors(item, names)),
+        Value::Object(map) => map.values_mut().for_each(|item| name_monitors(item, names)),
+        _ => {}
+    }
+}
+
+fn name_of(body: &Value) -> &str {
+    body.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A name as a file's.
+fn slug(name: &str) -> String {
+    let mut slug = String::new();
+    for character in name.to_lowercase().chars() {
+        match character {
+            'a'..='z' | '0'..='9' => slug.push(character),
+            _ if slug.ends_with('_') || slug.is_empty() => {}
+            _ => slug.push('_'),
+        }
+    }
+    let slug = slug.trim_end_matches('_');
+    if slug.is_empty() { "unnamed".to_owned() } else { slug.to_owned() }
+}
+
+fn pretty(body: &Value) -> String {
+    format!("{body:#}\n")
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for file in &self.files {
+            writeln!(f, "wrote     {file}")?;
+        }
+        for file in &self.secrets {
+            writeln!(f, "wrote     {file} (a secret; readable by you alone)")?;
+        }
+        for what in &self.left_out {
+            writeln!(f, "left out  {what}")?;
+        }
+        let folders: BTreeSet<_> =
+            self.files.iter().filter_map(|file| file.split('/').next()).collect();
+        let folders: Vec<_> = folders.into_iter().collect();
+        writeln!(f, "{} files in {}", self.files.len(), folders.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provision::TemplateMode;
+
+    fn settings() -> Settings {
+        Settings {
+            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
+            index_pattern: "s-*".to_owned(),
+            time_field: "firstPacket".to_owned(),
+            template: TemplateMode::Auto,
+            malcolm_template: "malcolm_template".to_owned(),
+            is_opensearch: true,
+            dir: None,
+        }
+    }
+
+    fn monitor(id: &str, name: &str) -> Found {
+        let body =
+            json!({"name": name, "user": {"name": "x"}, "enabled_time": null, "enabled": true});
+        Found { id: id.to_owned(), body, ..Found::default() }
+    }
+
+    #[test]
+    fn secrets_have_files_of_their_own_and_ids_become_names() {
+        let channel = |name: &str, part: Value| json!({"name": name, "webhook": part});
+        let loopback = json!({"url": "http://alertloop:5000/mapi/alert",
+            "header_params": {"X-Alertloop-Token": "hidden", "X-Other": "hidden", "Accept": "a"}});
+        let all = Everything {
+            channels: [
+                (CHANNEL_ID.to_owned(), channel("Loop", loopback)),
+                ("x".to_owned(), json!({"name": "Ä b!", "slack": {"url": "https://s/hidden"}})),
+                ("y".to_owned(), channel("ä B", json!({"url": "http://h/x"}))),
+                (HANDOVER_ID.to_owned(), json!({})),
+            ]
+            .into(),
+            monitors: vec![monitor("m1", "one"), monitor("m2", "two"), monitor("m3", "two")],
+            workflows: vec![Found {
+                id: "w".to_owned(),
+                body: json!({"name": "w", "delegates": ["m1", "m2"], "c": "monitor[id=m1]"}),
+                ..Found::default()
+            }],
+            templates: [(".theirs".to_owned(), json!({})), ("t".to_owned(), json!({}))].into(),
+            ..Everything::default()
+        };
+        let files = files(&all, &settings());
+        let names: Vec<_> = files.texts.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "channels/b.json",
+                "channels/b_2.json",
+                "channels/loop.json",
+                "monitors/one.json",
+                "monitors/w.json",
+                "templates/t.json"
+            ]
+        );
+        assert_eq!(
+            files.secrets.keys().collect::<Vec<_>>(),
+            ["secrets/b.url", "secrets/loop.x-other"]
+        );
+        assert_eq!(files.left_out.len(), 2);
+        let text: String = files.texts.values().map(String::as_str).collect();
+        assert!(!text.contains("hidden") && !text.contains("\"user\""), "{text}");
+        for want in [
+            "${token}",
+            "${webhook_url}",
+            "${file:secrets/loop.x-other}",
+            "http://h/x",
+            "monitor[id=${monitor:one}]",
+            "\"m2\"",
+        ] {
+            assert!(text.contains(want), "{want} in {text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten_unless_asked_for() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let files = |text: &str| Files {
+            texts: [("monitors/a.json".to_owned(), text.to_owned())].into(),
+            secrets: [("secrets/a".to_owned(), "s".to_owned())].into(),
+            left_out: Vec::new(),
+        };
+        files("1").write(dir.path(), false)?;
+        files("1").write(dir.path(), false)?;
+        let fault = files("2").write(dir.path(), false).unwrap_err();
+        assert_eq!(
+            (fault.kind(), fault.to_string()),
+            (io::ErrorKind::AlreadyExists, "monitors/a.json".to_owned())
+        );
+        files("2").write(dir.path(), true)?;
+        assert_eq!(fs::read_to_string(dir.path().join("monitors/a.json"))?, "2");
+        let mode = |path: &str| {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::metadata(dir.path().join(path)).map(|meta| meta.permissions().mode() & 0o777)
+        };
+        assert_eq!((mode("secrets")?, mode("secrets/a")?), (0o700, 0o600));
+        Ok(())
+    }
+}
