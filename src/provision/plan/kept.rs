@@ -259,7 +259,8 @@ impl Kept<'_> {
         let all = self.live.objects.get(&entry.key).into_iter().flatten();
         let known = |one: &&Found| is_known(entry, one, &canonical(*object, &one.body));
         let Some(live) = all.into_iter().find(known) else {
-            return step(Action::InSync, Some(Work::Forget(entry.clone())));
+            let reason = "no file has it any more, and it is gone";
+            return step(Action::leave(reason), Some(Work::Forget(entry.clone())));
         };
         if !entry.made {
             let reason = "no file has it any more; it was not made by us, and stays";
@@ -308,3 +309,6 @@ fn is_copy(mine: &Found, other: &Found, object: Object) -> bool {
         && ids == ids::all(&other.body)
         && changes(&canonical(object, &mine.body), &canonical(object, &other.body)).is_empty()
 }
+
+#[cfg(test)]
+mod tests;
