@@ -16,11 +16,11 @@ use crate::{
         alerting::{self, Monitor},
         cluster::{self, About},
         notifications,
-        templates::matches,
     },
     provision::{
         self, ChannelSecret, Live, Settings, TemplateMode,
         desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID},
+        loop_guard,
         plan::{Action, Object, Step},
         probe::Covering,
     },
@@ -305,10 +305,10 @@ async fn alerting_objects(report: &mut Report, client: &Client, desired: &Desire
             Err(fault) => return report.unread("monitors", &fault),
         }
     }
-    for monitor in monitors.iter().filter(|one| feeds_on_itself(one, desired)) {
+    for monitor in &monitors {
+        let Some(mend) = feeds_on_itself(monitor, desired) else { continue };
         is_sound = false;
         let what = format!("{:?} also counts the records of alerts, its own too", monitor.name());
-        let mend = "add `must_not: {term: {event.module: alerting}}` to its query";
         report.warn("monitors", what, mend);
     }
     if is_sound {
@@ -316,20 +316,10 @@ async fn alerting_objects(report: &mut Report, client: &Client, desired: &Desire
     }
 }
 
-/// Whether a monitor that sends to us queries our index without leaving our records out.
-fn feeds_on_itself(monitor: &Monitor, desired: &Desired) -> bool {
+/// Whether a monitor that sends to us counts what becomes of its alerts; what mends it.
+fn feeds_on_itself(monitor: &Monitor, desired: &Desired) -> Option<&'static str> {
     let sends_to_us = monitor.channels().iter().any(|id| [CHANNEL_ID, OLD_CHANNEL_ID].contains(id));
-    let inputs = monitor.body.get("inputs").and_then(|inputs| inputs.as_array());
-    sends_to_us
-        && inputs.into_iter().flatten().any(|input| {
-            let indices = input.pointer("/search/indices").and_then(|list| list.as_array());
-            let reads_ours = indices.into_iter().flatten().any(|index| {
-                let index = index.as_str().unwrap_or_default();
-                index == desired.index_pattern || matches(index, &desired.sample_index)
-            });
-            let query = input.to_string();
-            reads_ours && !query.contains("event.module") && !query.contains("event.dataset")
-        })
+    sends_to_us.then(|| loop_guard::fault(&monitor.body, desired)).flatten()
 }
 
 async fn foreign_template(

@@ -26,6 +26,8 @@ use crate::{
 pub mod apply;
 pub mod desired;
 pub mod diff;
+pub mod loop_guard;
+pub mod messages;
 pub mod plan;
 pub mod probe;
 
