@@ -10,6 +10,7 @@ use std::{
 use serde::Serialize;
 use url::Url;
 
+pub use crate::finding::State;
 use crate::{
     opensearch::{
         Client, Error,
@@ -43,18 +44,6 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// As it should be.
-    Ok,
-    /// It works, but somebody should look at it.
-    Warn,
-    /// Alerts are or will be lost or late.
-    Fail,
 }
 
 /// All findings, in the order in which they were made.
@@ -98,12 +87,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
-            let state = match finding.state {
-                State::Ok => "ok",
-                State::Warn => "warn",
-                State::Fail => "FAIL",
-            };
-            write!(f, "{state:<4}  {:<9} {}", finding.check, finding.what)?;
+            write!(f, "{:<4}  {:<9} {}", finding.state, finding.check, finding.what)?;
             if let Some(mend) = &finding.mend {
                 write!(f, "; to mend: {mend}")?;
             }

@@ -26,10 +26,13 @@ use crate::{
 pub mod apply;
 pub mod desired;
 pub mod diff;
+pub mod lint;
 pub mod loop_guard;
 pub mod messages;
 pub mod plan;
 pub mod probe;
+pub mod rehearsal;
+pub mod shape;
 
 pub use plan::{ChannelSecret, Plan, Step, plan};
 pub use probe::{Live, known_fields, probe};

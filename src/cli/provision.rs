@@ -1,4 +1,4 @@
-//! `alertloop provision`: what would change in the store, and changing it.
+//! `alertloop provision`: what would change in the store, changing it, and whether it works.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,26 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::{TableArgs, configure, known_token, show};
-use crate::{app, intake_token, opensearch::Client, provision, secrets::WebhookToken};
+use crate::{
+    app,
+    config::Config,
+    intake_token,
+    opensearch::Client,
+    provision,
+    record::{Naming, index_name::IndexName},
+    secrets::WebhookToken,
+};
+
+mod lint;
+mod test;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   alertloop provision plan
   alertloop provision plan --output json
-  alertloop provision apply --opensearch-url http://localhost:9200";
+  alertloop provision apply --opensearch-url http://localhost:9200
+  alertloop provision lint my-monitor.json
+  alertloop provision test";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
@@ -22,12 +35,20 @@ pub(super) enum Action {
     /// Change it, in order, and stop at the first failure
     #[command(after_help = EXAMPLES)]
     Apply(TableArgs),
+    /// Say what is wrong with monitors and their messages before they fire
+    #[command(after_help = lint::EXAMPLES)]
+    Lint(lint::LintArgs),
+    /// Send a test through a channel, see that it arrives, and show what an alert becomes
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::TestArgs),
 }
 
 pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::Plan(args) => plan(args).await,
         Action::Apply(args) => apply(args).await,
+        Action::Lint(args) => lint::run(args).await,
+        Action::Test(args) => test::run(args).await,
     }
 }
 
@@ -58,4 +79,11 @@ async fn apply(args: &TableArgs) -> anyhow::Result<ExitCode> {
     }
     show(args.output, &applied)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What names records, for commands that show one.
+fn naming(config: &Config) -> anyhow::Result<Naming> {
+    let index = IndexName::new(&config.index.pattern, &config.index.suffix)
+        .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
+    Ok(Naming { index, time_field: config.index.time_field.clone() })
 }

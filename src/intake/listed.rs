@@ -90,7 +90,7 @@ impl<'a> Listed<'a> {
 mod tests {
     use super::{super::opensearch::decode, *};
 
-    fn decoded(alert: Value) -> Alert {
+    fn decoded(alert: &Value) -> Alert {
         let body = json!({ "alert": alert });
         decode(body.as_object().unwrap()).unwrap()
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn the_only_alert_of_a_message_is_the_one_it_is_about() {
         for list in ["newAlerts", "dedupedAlerts", "completedAlerts", "alerts"] {
-            let alert = decoded(json!({ list: [one("x")] }));
+            let alert = decoded(&json!({ list: [one("x")] }));
             assert_eq!(alert.id.as_deref(), Some("x"), "{list}");
             assert_eq!(alert.began, "2026-11-07T08:00:00.123Z".parse().ok(), "{list}");
             let over = (list == "completedAlerts").then_some("completed");
@@ -119,7 +119,7 @@ mod tests {
     fn of_several_none_is_and_all_are_kept() {
         let both =
             json!({"newAlerts": [one("x")], "dedupedAlerts": [one("y")], "completedAlerts": []});
-        let alert = decoded(both);
+        let alert = decoded(&both);
         assert_eq!((alert.id, alert.began, alert.tags.len()), (None, None, 0));
         let Body::Text(text) = alert.body else { panic!() };
         assert!(text.contains("\"id\":\"x\"") && text.contains("\"id\":\"y\""), "{text}");
@@ -129,7 +129,7 @@ mod tests {
     fn what_the_message_says_itself_goes_before_the_list() {
         let said =
             json!({"alert": "own", "start": "1794038400000", "body": "mine", "alerts": [one("x")]});
-        let alert = decoded(said);
+        let alert = decoded(&said);
         assert_eq!(alert.id.as_deref(), Some("own"));
         assert_eq!(alert.began, "2026-11-07T08:00:00Z".parse().ok());
         assert_eq!(alert.body, Body::Text("mine".to_owned()));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn alerts_of_other_monitors_are_kept_and_give_no_id() {
-        let alert = decoded(json!({"monitorIdToAlertIdsMap": {"m": ["x"]}}));
+        let alert = decoded(&json!({"monitorIdToAlertIdsMap": {"m": ["x"]}}));
         assert_eq!(alert.id, None);
         assert_eq!(alert.body, Body::Text(r#"{"monitorIdToAlertIdsMap":{"m":["x"]}}"#.to_owned()));
     }
@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn nothing_listed_changes_nothing() {
         for nothing in [json!({}), json!({"newAlerts": [], "monitorIdToAlertIdsMap": {}})] {
-            let alert = decoded(nothing);
+            let alert = decoded(&nothing);
             assert_eq!((alert.id, alert.body, alert.tags.len()), (None, Body::Empty, 0));
         }
         // A dry run's alert has no id yet.
-        assert_eq!(decoded(json!({"newAlerts": [one("")]})).id, None);
+        assert_eq!(decoded(&json!({"newAlerts": [one("")]})).id, None);
     }
 }

@@ -71,6 +71,14 @@ pub async fn monitors(client: &Client) -> Result<Vec<Monitor>, Error> {
     search(client, &json!({ "exists": { "field": "monitor.name" } })).await
 }
 
+/// Lists all composite monitors, which the store keeps as workflows beside the monitors.
+///
+/// # Errors
+/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+pub async fn workflows(client: &Client) -> Result<Vec<Monitor>, Error> {
+    search(client, &json!({ "exists": { "field": "workflow.name" } })).await
+}
+
 async fn search(client: &Client, query: &Value) -> Result<Vec<Monitor>, Error> {
     let body = json!({ "size": MOST, "seq_no_primary_term": true, "query": query });
     let answer = match client.call(Method::Post, &format!("{MONITORS}/_search"), Some(&body)).await
@@ -91,7 +99,7 @@ fn read_hit(hit: &Value) -> Option<Monitor> {
     Some(Monitor {
         id: hit.get("_id")?.as_str()?.to_owned(),
         seq_no: hit.get("_seq_no").and_then(Value::as_u64).unwrap_or(0),
-        body: source.get("monitor").unwrap_or(source).clone(),
+        body: source.get("monitor").or_else(|| source.get("workflow")).unwrap_or(source).clone(),
     })
 }
 
@@ -106,6 +114,18 @@ pub async fn create_monitor(client: &Client, body: &Value) -> Result<Monitor, Er
     let seq_no = answer.get("_seq_no").and_then(Value::as_u64).unwrap_or(0);
     let body = answer.get_mut("monitor").map(Value::take).unwrap_or_default();
     Ok(Monitor { id, seq_no, body })
+}
+
+/// Runs a monitor once, as it stands here, without keeping or sending anything. Gives the plugin's report:
+/// `input_results.{results,error}`, and `trigger_results.{id}` with `error` and `action_results`, where each
+/// action has `output.message`, the rendered message.
+///
+/// The monitor and its alerts have no id in such a run.
+///
+/// # Errors
+/// [`Error`]: 400 for a body that is no monitor, 500 for a query that cannot be parsed.
+pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
+    client.call(Method::Post, &format!("{MONITORS}/_execute?dryrun=true"), Some(monitor)).await
 }
 
 /// Deletes a monitor; one that is gone already is success.
@@ -129,7 +149,7 @@ mod tests {
             {"query_level_trigger": {"actions": [{"destination_id": "b"}, {"destination_id": "a"}]}},
             {"bucket_level_trigger": {"actions": [{"destination_id": "b"}, {"name": "none"}]}},
             {"chained_alert_trigger": {}}, "noise"]});
-        for source in [body.clone(), json!({ "monitor": body })] {
+        for source in [body.clone(), json!({ "monitor": body }), json!({ "workflow": body })] {
             let hit = json!({"_id": "x", "_seq_no": 7, "_source": source});
             let monitor = read_hit(&hit).unwrap();
             assert_eq!((monitor.id.as_str(), monitor.seq_no), ("x", 7));

@@ -15,10 +15,12 @@ mod compat;
 mod dead_letters;
 mod intake;
 mod lifecycle;
+mod lint;
 mod loopback;
 mod outage;
 mod outcomes;
 mod provision;
+mod rehearsal;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;
