@@ -384,7 +384,10 @@ fn refused(name: &str, fault: &opensearch::Error) -> Finding {
             Finding::fail(name, what, "correct it; the store refuses such a monitor")
         }
         Some(_) => Finding::fail(name, what, "correct its query"),
-        None => Finding::fail(name, what, "start the store, or correct OPENSEARCH_URL"),
+        None => {
+            let mend = "see whether the store is up; a bucket-level monitor never ends where the key of a bucket holds `{{`";
+            Finding::fail(name, what, mend)
+        }
     }
 }
 

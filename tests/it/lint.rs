@@ -118,10 +118,16 @@ fn workflow(name: &str, monitors: &[&str], source: &str) -> Value {
         "triggers": [{"chained_alert_trigger": trigger}]})
 }
 
+/// A hostile bucket, but for `{{`: OpenSearch takes the key of a page's last bucket as a part of a template, loses it, and
+/// asks for the same page for ever (3.4.0), until the index is gone.
+fn hostile_host() -> String {
+    HOSTILE.replace("{{", "{ {")
+}
+
 /// Two hosts, one with a hostile name, have sent something.
 async fn traffic(store: &Store, id: &str) -> String {
     let index = store.index("261105");
-    for (number, host) in ["calm", HOSTILE].into_iter().enumerate() {
+    for (number, host) in ["calm", &hostile_host()].into_iter().enumerate() {
         let session = json!({"firstPacket": 1_794_000_000_000_i64, "host": {"name": host},
             "event": {"module": "zeek", "dataset": "conn", "kind": "event"}});
         let path = format!("{index}/_doc/{id}{number}?refresh=true");
@@ -227,6 +233,8 @@ async fn run(store: &Store, path: &str) {
     let path = format!("_plugins/_alerting/{path}/_execute?dryrun=false");
     let report = store.json(Method::Post, &path, Value::Null).await.expect("a run");
     assert_eq!(report["error"], Value::Null, "{report:#}");
+    let triggers = report["trigger_results"].as_object().expect("triggers");
+    assert!(triggers.values().all(|trigger| trigger["error"].is_null()), "{report:#}");
 }
 
 async fn make(store: &Store, what: &str, body: Value) -> String {
@@ -402,8 +410,8 @@ async fn each_fault_of_a_monitor_is_found() {
         (
             "raw",
             with(&good.replace("{{ctx.monitor.name}}", "{{{ctx.monitor.name}}}")),
-            State::Warn,
-            "inner-quote",
+            State::Fail,
+            "dead letter",
         ),
         (
             "bare",

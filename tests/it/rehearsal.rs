@@ -119,10 +119,11 @@ async fn the_loopback_channel_is_proven_and_its_record_shown() {
     let json: Value = serde_json::from_slice(&json.output().expect("an end").stdout).expect("JSON");
     assert_eq!(json["findings"][1]["state"], "ok");
     assert_eq!(json["sample"]["record"]["event"]["module"], "alerting");
-    let lint =
-        Process::command(&settings, &["provision", "lint", "--live"]).output().expect("an end");
-    let said = String::from_utf8_lossy(&lint.stdout);
-    assert!(lint.status.success() && said.contains("ok    "), "{said}");
+    let mut lint = Process::command(&settings, &["provision", "lint", "--live"]);
+    let said = lint.output().expect("an end").stdout;
+    let said = String::from_utf8_lossy(&said);
+    let good = |line: &str| line.starts_with("ok    Malcolm API Loopback Monitor");
+    assert!(said.lines().any(good), "{said}");
     app.stop().await;
 }
 
