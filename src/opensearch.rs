@@ -26,6 +26,7 @@ pub mod bulk;
 pub mod cluster;
 pub mod notifications;
 pub mod scripts;
+pub mod searching;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.

@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     finding::{self, Finding, State},
-    opensearch::{self, Client, alerting, notifications, scripts},
+    opensearch::{self, Client, alerting, notifications, scripts, searching},
     record::{self, Naming, Receipt, fields::FieldSet},
 };
 
+mod endless;
 pub mod files;
 pub mod hostile;
 pub mod judge;
@@ -205,7 +206,8 @@ impl<'a> Linter<'a> {
             let what = "it may also find the records of alerts, its own too, and then never ends";
             self.push(Finding::warn(name, what, mend));
         }
-        if kind != Kind::Composite {
+        let ends = kind != Kind::Bucket || self.ends(name, monitor).await;
+        if kind != Kind::Composite && ends {
             self.dry_run(name, monitor, &ours).await;
         }
         let mut messages = 0;
@@ -253,6 +255,33 @@ impl<'a> Linter<'a> {
         };
         self.channels.insert(id.to_owned(), channel);
         channel
+    }
+
+    /// Whether a run of a bucket-level monitor comes to an end; one that does not is not started.
+    async fn ends(&mut self, name: &str, monitor: &Value) -> bool {
+        let indices = monitor.pointer("/inputs/0/search/indices").and_then(Value::as_array);
+        let indices: Vec<_> = indices.into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut ends = true;
+        for field in endless::unguarded(monitor) {
+            match searching::finds(self.client, &indices, &endless::search(field)).await {
+                Ok(true) => {
+                    ends = false;
+                    let what = format!(
+                        "values of {field} hold `{{{{`, which OpenSearch takes for a template: a run may never end, so none is tried here"
+                    );
+                    self.push(Finding::fail(name, what, endless::mend(field)));
+                }
+                Ok(false) => {
+                    let what = format!(
+                        "a value of {field} with `{{{{` in it, whoever sends it, would make OpenSearch run it without an end"
+                    );
+                    self.push(Finding::warn(name, what, endless::mend(field)));
+                }
+                // No text: such a field cannot hold it. Or the index is not there, which the run tells.
+                Err(_) => {}
+            }
+        }
+        ends
     }
 
     /// Runs it as it is, for its query and its triggers, and with true triggers, for its messages.
@@ -397,7 +426,8 @@ fn not_rendered(fault: &opensearch::Error) -> Fault {
         Some(401 | 403) => Fault {
             state: State::Warn,
             what: format!("it cannot be rendered: {fault}"),
-            mend: "give the store's user the right indices:data/read/search/template".to_owned(),
+            mend: "give the store's user the right indices:data/read/search/template/render"
+                .to_owned(),
         },
         Some(_) => Fault {
             state,
@@ -481,6 +511,14 @@ pub async fn run(
     subjects: &[Subject],
 ) -> Result<Report, Error> {
     let desired = super::desired(settings)?;
+    if let Err(fault) = alerting::monitors(client).await
+        && alerting::is_unavailable(&fault)
+    {
+        let mend = "install the plugin opensearch-alerting, or name an OpenSearch that has it";
+        let what =
+            format!("{}: it has no Alerting, so nothing can be tried there", client.address());
+        return Ok(Report { findings: vec![Finding::fail("store", what, mend)], records: vec![] });
+    }
     let mut linter = Linter::new(client, &desired, naming, received).await?;
     for subject in subjects {
         linter.look(subject).await;

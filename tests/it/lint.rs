@@ -65,7 +65,10 @@ fn scoped(id: &str, source: &str, each: bool) -> Value {
 
 /// A monitor of this kind over one index, whose trigger is true where there is anything.
 fn monitor(kind: Kind, index: &str, name: &str, actions: &Value) -> Value {
-    let not_ours = json!({"bool": {"must_not": [{"term": {"event.module": "alerting"}}]}});
+    let not = |query: Value| json!({"bool": {"must_not": [query]}});
+    let no_tag = |field: &str| not(json!({"regexp": {field: ".*\\{\\{.*"}}));
+    let not_ours = json!({"bool": {"must_not": [{"term": {"event.module": "alerting"}}],
+        "filter": [no_tag("host.name"), no_tag("event.module")]}});
     let trigger = |condition: Value| json!({"id": "the-trigger", "name": HOSTILE, "severity": "2", "condition": condition, "actions": actions});
     let script = |source: &str| json!({"source": source, "lang": "painless"});
     let (kind, input, trigger) = match kind {
@@ -477,6 +480,34 @@ async fn each_fault_of_a_monitor_is_found() {
     let said = said(&store, elsewhere).await;
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].0 == State::Fail && said[0].1.contains("does not exist"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_would_make_a_run_endless_is_found_before_the_run() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let index = traffic(&store, "s").await;
+    let source = messages::message("bucket_level").expect("a message");
+    let guarded = monitor(Kind::Bucket, &index, "Hosts", &json!([action("tell", source)]));
+    let mut bare = guarded.clone();
+    bare["inputs"][0]["search"]["query"]["query"]["bool"]["filter"] = json!([]);
+    let before = said(&store, bare.clone()).await;
+    assert_eq!(before.len(), 2, "{before:?}");
+    assert!(
+        before.iter().all(|(state, what)| *state == State::Warn && what.contains("without an end"))
+    );
+
+    let session = json!({"host": {"name": "{{x}}"}, "event": {"module": "zeek"}});
+    let path = format!("{index}/_doc/bad?refresh=true");
+    store.json(Method::Put, &path, session).await.expect("a session");
+    let after = said(&store, bare).await;
+    assert!(
+        after.iter().any(|(state, what)| *state == State::Fail && what.contains("may never end")),
+        "{after:?}"
+    );
+    // The query that is told as the mend makes the run end.
+    let guarded = said(&store, guarded).await;
+    assert!(guarded.iter().all(|(state, _)| *state == State::Ok), "{guarded:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
