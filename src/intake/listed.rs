@@ -143,6 +143,37 @@ mod tests {
     }
 
     #[test]
+    fn what_opensearch_really_sent_is_read() {
+        macro_rules! captured {
+            ($name:literal) => {
+                include_str!(concat!("../../tests/captured/", $name, ".json"))
+            };
+        }
+        for (body, has_id, tags, listed) in [
+            (captured!("bucket-new"), true, vec![], "\"newAlerts\":[{\"bucket_keys\":"),
+            (captured!("bucket-again"), true, vec![], "\"dedupedAlerts\":[{\"bucket_keys\":"),
+            (captured!("bucket-over"), true, vec!["completed"], "\"bucket_keys\":\"calm\""),
+            (captured!("buckets"), false, vec![], "\"bucket_keys\":\"calm\""),
+            (captured!("buckets-one-over"), false, vec![], "\"completedAlerts\":[{"),
+            (captured!("document"), true, vec![], "\"related_doc_ids\":\"3|"),
+            (captured!("composite"), false, vec![], "\"monitorIdToAlertIdsMap\":{"),
+            (captured!("bucket-query-fails"), false, vec![], ""),
+        ] {
+            let json: Value = serde_json::from_str(body).unwrap();
+            let alert = decode(json.as_object().unwrap()).unwrap();
+            assert_eq!((alert.id.is_some(), alert.began.is_some()), (has_id, has_id), "{body}");
+            assert_eq!(alert.tags, tags, "{body}");
+            assert!(alert.rule.name.is_some_and(|name| name.starts_with("quo\"te \\ ")), "{body}");
+            assert!(alert.start.is_some(), "{body}");
+            match alert.body {
+                Body::Text(text) => assert!(text.contains(listed) && !listed.is_empty(), "{text}"),
+                other => assert_eq!((other, listed), (Body::Empty, ""), "{body}"),
+            }
+            assert_eq!(alert.error.is_some(), listed.is_empty(), "{body}");
+        }
+    }
+
+    #[test]
     fn nothing_listed_changes_nothing() {
         for nothing in [json!({}), json!({"newAlerts": [], "monitorIdToAlertIdsMap": {}})] {
             let alert = decoded(&nothing);
