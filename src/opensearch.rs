@@ -176,8 +176,8 @@ impl Client {
         self.send(Method::Post, path, "application/x-ndjson", Some(body)).await
     }
 
-    /// Sends `body` as JSON and gives status and bytes of whatever is answered, for the few calls whose
-    /// answers say more than a status and a reason.
+    /// Sends `body` as JSON and gives status and bytes of whatever is answered, for the few calls
+    /// whose answers say more than a status and a reason.
     ///
     /// # Errors
     /// [`Error::Unreachable`]: no answer.

@@ -1,9 +1,10 @@
-//! What our intake answers to a channel's test, so that the one who sent the test sees that it arrived here
-//! and not at something else that says 200.
+//! What our intake answers to a channel's test, so that the one who sent the test sees that it
+//! arrived here and not at something else that says 200.
 //!
-//! The receipt is a keyed hash over the channel's id; its key is derived from the intake secret. It does not
-//! give the secret away. It is a check against mistakes (a wrong address, a proxy's own page, another
-//! alertloop), not against an enemy: whoever receives the test receives the secret with it.
+//! The receipt is a keyed hash over the channel's id; its key is derived from the intake secret. It
+//! does not give the secret away. It is a check against mistakes (a wrong address, a proxy's own
+//! page, another alertloop), not against an enemy: whoever receives the test receives the secret
+//! with it.
 
 use crate::secrets::WebhookToken;
 

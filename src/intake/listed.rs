@@ -1,6 +1,6 @@
-//! The alerts that one firing lists. A bucket-level monitor has one alert a bucket, a document-level
-//! monitor one a document, and a composite one names the alerts of the monitors that it is made of;
-//! one message may be about any number of them.
+//! The alerts that one firing lists. A bucket-level monitor has one alert a bucket, a
+//! document-level monitor one a document, and a composite one names the alerts of the monitors that
+//! it is made of; one message may be about any number of them.
 //!
 //! ```json
 //! {"newAlerts": [{"id": "…", "start_time": 1794038400123, "bucket_keys": "zeek,10.0.0.1"}],
@@ -9,8 +9,8 @@
 //! {"monitorIdToAlertIdsMap": {"monitor id": ["alert id"]}}                      composite
 //! ```
 //! Source: the contexts of OpenSearch Alerting (`BucketLevelTriggerExecutionContext.kt`,
-//! `DocumentLevelTriggerExecutionContext.kt`, `ChainedAlertTriggerExecutionContext.kt`, `asTemplateArg`
-//! of `Alert.kt`), seen on 3.4.0.
+//! `DocumentLevelTriggerExecutionContext.kt`, `ChainedAlertTriggerExecutionContext.kt`,
+//! `asTemplateArg` of `Alert.kt`), seen on 3.4.0.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};

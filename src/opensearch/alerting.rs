@@ -116,11 +116,12 @@ pub async fn create_monitor(client: &Client, body: &Value) -> Result<Monitor, Er
     Ok(Monitor { id, seq_no, body })
 }
 
-/// Runs a monitor once, as it stands here, without keeping or sending anything. Gives the plugin's report:
-/// `input_results.{results,error}`, and `trigger_results.{id}` with `error` and `action_results`, where each
-/// action has `output.message`, the rendered message.
+/// Runs a monitor once, as it stands here, without keeping or sending anything. Gives the plugin's
+/// report: `input_results.{results,error}`, and `trigger_results.{id}` with `error` and
+/// `action_results`, where each action has `output.message`, the rendered message.
 ///
-/// The monitor and its alerts have no id in such a run, and the triggers of a bucket-level monitor get another.
+/// The monitor and its alerts have no id in such a run, and the triggers of a bucket-level monitor
+/// get another.
 ///
 /// # Errors
 /// [`Error`]: 400 for a body that is no monitor, 500 for a query that cannot be parsed.
@@ -128,8 +129,9 @@ pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
     let mut monitor = monitor.clone();
     let triggers = monitor.get_mut("triggers").and_then(Value::as_array_mut).into_iter().flatten();
     for trigger in triggers {
-        // The plugin reads `condition` with the id that it has until then (`BucketLevelTrigger.kt`), so an id that comes
-        // later, as it does in our sorted JSON, leaves the trigger without results: "null cannot be cast to … HashMap".
+        // The plugin reads `condition` with the id that it has until then
+        // (`BucketLevelTrigger.kt`), so an id that comes later, as it does in our sorted JSON,
+        // leaves the trigger without results: "null cannot be cast to … HashMap".
         if let Some(trigger) =
             trigger.get_mut("bucket_level_trigger").and_then(Value::as_object_mut)
         {

@@ -146,8 +146,8 @@ pub struct Delivery {
     pub text: String,
 }
 
-/// Has the store send its test message through a channel; a channel that exists gives at least one delivery,
-/// also where it failed.
+/// Has the store send its test message through a channel; a channel that exists gives at least one
+/// delivery, also where it failed.
 ///
 /// # Errors
 /// [`Error`]; see [`is_unavailable`] for a store without the plugin.
@@ -158,7 +158,8 @@ pub async fn send_test(client: &Client, id: &str) -> Result<Vec<Delivery>, Error
     if deliveries.is_empty() { Err(Error::refused(status, &body)) } else { Ok(deliveries) }
 }
 
-/// A failed test is an error whose reason is JSON in a text, under another name than in a good answer.
+/// A failed test is an error whose reason is JSON in a text, under another name than in a good
+/// answer.
 fn deliveries(body: &[u8]) -> Vec<Delivery> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();

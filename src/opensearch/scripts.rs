@@ -21,7 +21,8 @@ pub async fn render(client: &Client, source: &str, params: &Value) -> Result<Str
         .ok_or_else(|| Error::Malformed("a rendered template without template_output".to_owned()))
 }
 
-/// The answer holds the rendered text as it is, as if it were JSON; where it is none, nor is the answer.
+/// The answer holds the rendered text as it is, as if it were JSON; where it is none, nor is the
+/// answer.
 fn output(answer: &str) -> Option<&str> {
     answer.trim().strip_prefix(r#"{"template_output":"#)?.strip_suffix('}')
 }

@@ -1,6 +1,6 @@
-//! Says what is wrong with monitors before they fire: each message is rendered on the store, in a dry run of the
-//! monitor and in [`hostile`] cases that a dry run cannot bring about, and is read by our own decoder. Nothing is
-//! kept or sent.
+//! Says what is wrong with monitors before they fire: each message is rendered on the store, in a
+//! dry run of the monitor and in [`hostile`] cases that a dry run cannot bring about, and is read
+//! by our own decoder. Nothing is kept or sent.
 
 use std::fmt;
 

@@ -1,9 +1,10 @@
-//! Whether a monitor counts our own records. A monitor that sends to us and also searches the index that
-//! its records go to fires on them, and so goes on firing.
+//! Whether a monitor counts our own records. A monitor that sends to us and also searches the index
+//! that its records go to fires on them, and so goes on firing.
 //!
-//! Each record of an alert has [`OURS`]. A query is safe only when it surely finds no document with these
-//! values: [`query::finds_ours`] evaluates it on such a document in three values, and everything that it does
-//! not know is "perhaps". So a query may be called unsafe that is not, but none safe that is not.
+//! Each record of an alert has the values of `OURS`. A query is safe only when it surely finds no
+//! document with these values: `query::finds_ours` evaluates it on such a document in three values,
+//! and everything that it does not know is "perhaps". So a query may be called unsafe that is not,
+//! but none safe that is not.
 
 use serde_json::Value;
 
@@ -87,8 +88,8 @@ fn fault_of_input(input: &Value, desired: &Desired) -> Option<&'static str> {
     (found != Truth::No).then_some(MEND_STRING)
 }
 
-/// Whether some index name fits both patterns; `*` stands for any characters. An exclusion (`-name`)
-/// names none.
+/// Whether some index name fits both patterns; `*` stands for any characters. An exclusion
+/// (`-name`) names none.
 fn overlap(a: &str, b: &str) -> bool {
     fn fit(a: &[u8], b: &[u8]) -> bool {
         match (a, b) {

@@ -1,11 +1,11 @@
-//! The message templates that we ship, one for each kind of monitor: they always give valid JSON, and
-//! tell all that a record needs. A monitor's file names one by `"${message:query_level}"` and so on in
-//! the place of its action's `message_template.source`.
+//! The message templates that we ship, one for each kind of monitor: they always give valid JSON,
+//! and tell all that a record needs. A monitor's file names one by `"${message:query_level}"` and
+//! so on in the place of its action's `message_template.source`.
 //!
 //! What makes them valid JSON whatever a name or a value holds (seen on OpenSearch 3.4.0): `{{x}}`
-//! escapes for JSON, and is empty where there is no `x`, so it stands between quotes; `{{#toJson}}` gives
-//! nothing at all where there is no such thing, and text without quotes for a text, so it stands only
-//! where the monitor's kind always has a list or an object; `{{{x}}}` does not escape.
+//! escapes for JSON, and is empty where there is no `x`, so it stands between quotes; `{{#toJson}}`
+//! gives nothing at all where there is no such thing, and text without quotes for a text, so it
+//! stands only where the monitor's kind always has a list or an object; `{{{x}}}` does not escape.
 
 use std::{borrow::Cow, io::ErrorKind, path::Path};
 
@@ -22,8 +22,8 @@ pub fn message(name: &str) -> Option<&'static str> {
     Some(file.contents_utf8()?.trim_end())
 }
 
-/// The message of this name: from the folder `dir` where that has one, which may be of a new name, else
-/// as it is compiled in.
+/// The message of this name: from the folder `dir` where that has one, which may be of a new name,
+/// else as it is compiled in.
 ///
 /// # Errors
 /// In words, with the known names, when there is none or it cannot be read.

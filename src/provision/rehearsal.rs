@@ -1,5 +1,6 @@
-//! `provision test`: sends OpenSearch's own test message through a channel, sees whether it arrived at our intake, and
-//! shows what the loopback monitor would send and which record that would become. Nothing is kept.
+//! `provision test`: sends OpenSearch's own test message through a channel, sees whether it arrived
+//! at our intake, and shows what the loopback monitor would send and which record that would
+//! become. Nothing is kept.
 
 use std::fmt;
 

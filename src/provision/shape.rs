@@ -16,7 +16,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind of a monitor, as its file or the store has it; `None` for one that is not known here.
+    /// The kind of a monitor, as its file or the store has it; `None` for one that is not known
+    /// here.
     #[must_use]
     pub fn of(monitor: &Value) -> Option<Self> {
         let text = |key: &str| monitor.get(key).and_then(Value::as_str);
@@ -105,8 +106,8 @@ pub fn actions(monitor: &Value) -> Vec<Action<'_>> {
         .collect()
 }
 
-/// The monitor with conditions that are always true. Those of a document-level monitor name its queries and
-/// cannot be: it stays as it is.
+/// The monitor with conditions that are always true. Those of a document-level monitor name its
+/// queries and cannot be: it stays as it is.
 #[must_use]
 pub fn always_true(monitor: &Value) -> Value {
     let mut monitor = monitor.clone();
@@ -121,7 +122,8 @@ pub fn always_true(monitor: &Value) -> Value {
     monitor
 }
 
-/// What a dry run rendered for one action; of a run that renders for each bucket or document, each once.
+/// What a dry run rendered for one action; of a run that renders for each bucket or document, each
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendered {
     /// The trigger's id.

@@ -1,4 +1,5 @@
-//! Messages and monitors on the real store: what it renders, what our decoder makes of that, and what linting says.
+//! Messages and monitors on the real store: what it renders, what our decoder makes of that, and
+//! what linting says.
 
 use std::collections::BTreeSet;
 
@@ -121,8 +122,8 @@ fn workflow(name: &str, monitors: &[&str], source: &str) -> Value {
         "triggers": [{"chained_alert_trigger": trigger}]})
 }
 
-/// A hostile bucket, but for `{{`: OpenSearch takes the key of a page's last bucket as a part of a template, loses it, and
-/// asks for the same page for ever (3.4.0), until the index is gone.
+/// A hostile bucket, but for `{{`: OpenSearch takes the key of a page's last bucket as a part of a
+/// template, loses it, and asks for the same page for ever (3.4.0), until the index is gone.
 fn hostile_host() -> String {
     HOSTILE.replace("{{", "{ {")
 }

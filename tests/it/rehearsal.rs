@@ -1,4 +1,5 @@
-//! `provision test` against the real store: what it proves, and each fault that can be brought about.
+//! `provision test` against the real store: what it proves, and each fault that can be brought
+//! about.
 
 use alertloop::{
     finding::{Finding, State},

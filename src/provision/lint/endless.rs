@@ -1,13 +1,16 @@
 //! A run of a bucket-level monitor that never ends. Pure.
 //!
-//! OpenSearch asks for the next page of buckets by writing the last key of the page before into the query, and then
-//! renders the query as a template (`AggregationQueryRewriter.kt`, `InputService.kt`; seen on 3.4.0). A key with `{{x}}` in it
-//! comes out as another key, so the same page is asked for again and again, with new alerts each time, until the index is
-//! gone; a `{{` that does not close makes the run fail. Whoever can have such a value recorded can bring that about.
+//! OpenSearch asks for the next page of buckets by writing the last key of the page before into the
+//! query, and then renders the query as a template (`AggregationQueryRewriter.kt`,
+//! `InputService.kt`; seen on 3.4.0). A key with `{{x}}` in it comes out as another key, so the
+//! same page is asked for again and again, with new alerts each time, until the index is gone; a
+//! `{{` that does not close makes the run fail. Whoever can have such a value recorded can bring
+//! that about.
 
 use serde_json::{Value, json};
 
-/// A regular expression for values with `{{`, written so that it is not itself a part of a template.
+/// A regular expression for values with `{{`, written so that it is not itself a part of a
+/// template.
 const PATTERN: &str = r".*\{\{.*";
 
 /// The fields whose values become keys of buckets and are not kept free of `{{` by the query.

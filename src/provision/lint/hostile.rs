@@ -1,15 +1,15 @@
-//! Contexts such as OpenSearch Alerting gives them to the messages of a monitor of each kind, with values that
-//! break messages which are not careful. Pure.
+//! Contexts such as OpenSearch Alerting gives them to the messages of a monitor of each kind, with
+//! values that break messages which are not careful. Pure.
 //!
-//! The shapes are those of `asTemplateArg` in Alerting's sources (`TriggerExecutionContext.kt` and its kind), seen
-//! with `{{#toJson}}ctx{{/toJson}}` on 3.4.0: what is null there is null here.
+//! The shapes are those of `asTemplateArg` in Alerting's sources (`TriggerExecutionContext.kt` and
+//! its kind), seen with `{{#toJson}}ctx{{/toJson}}` on 3.4.0: what is null there is null here.
 
 use serde_json::{Map, Value, json};
 
 use super::super::shape::Kind;
 
-/// What names and values may hold: quotes, backslashes, line breaks, control and non-ASCII characters, markup,
-/// and what looks like a template or like the end of our JSON.
+/// What names and values may hold: quotes, backslashes, line breaks, control and non-ASCII
+/// characters, markup, and what looks like a template or like the end of our JSON.
 pub const HOSTILE: &str = "q\"uote \\ back\\\\slash\nline\ttab \u{1} größe 日本 😀 \u{2028}</b>&<i>' {{ctx}} \"},{\"x\":[";
 /// The id of the monitor in all contexts.
 pub const MONITOR_ID: &str = "Zm_hostile-monitor";

@@ -192,7 +192,8 @@ impl<'a> Linter<'a> {
                     );
                     self.push(Finding::warn(name, what, endless::mend(field)));
                 }
-                // No text: such a field cannot hold it. Or the index is not there, which the run tells.
+                // No text: such a field cannot hold it. Or the index is not there, which the run
+                // tells.
                 Err(_) => {}
             }
         }
@@ -301,7 +302,8 @@ fn expected<'a>(kind: Kind, action: &Action<'a>, case: &hostile::Case) -> Expect
     }
 }
 
-/// A name that the template takes from the context must come through; one written by hand is right as it is.
+/// A name that the template takes from the context must come through; one written by hand is right
+/// as it is.
 fn name_in<'a>(action: &Action<'_>, tag: &str, name: &'a str) -> Name<'a> {
     let source = action.source();
     if source.contains(tag) || source.contains("toJson}}ctx{{") {

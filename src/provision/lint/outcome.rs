@@ -51,7 +51,8 @@ pub fn not_rendered(fault: &opensearch::Error) -> Fault {
     }
 }
 
-/// What the report of a dry run says of the query and of each trigger. An error may be an empty text.
+/// What the report of a dry run says of the query and of each trigger. An error may be an empty
+/// text.
 pub fn faults_of_run(report: &Value, monitor: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     let query = [report.pointer("/input_results/error"), report.get("error")];

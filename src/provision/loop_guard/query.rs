@@ -82,8 +82,8 @@ fn list(queries: Option<&Value>) -> Vec<&Value> {
     }
 }
 
-/// A query on one field: `{field: what, "boost": 1}`. What it says of a field whose value in our records is
-/// not known, or not always the same, may hold.
+/// A query on one field: `{field: what, "boost": 1}`. What it says of a field whose value in our
+/// records is not known, or not always the same, may hold.
 fn of_field(inner: &Value, judge: impl Fn(&Value, &str) -> Truth) -> Truth {
     let options = ["boost", "_name"];
     let Some(fields) = inner.as_object() else { return Truth::Perhaps };
@@ -104,8 +104,8 @@ fn exact(value: &Value, own: &str, key: &str) -> Truth {
     }
 }
 
-/// The fields are keywords; where an index was made without a template they are analysed text, so a text
-/// with our word among others may find it.
+/// The fields are keywords; where an index was made without a template they are analysed text, so a
+/// text with our word among others may find it.
 fn matched(value: &Value, own: &str) -> Truth {
     match exact(value, own, "query") {
         Truth::No => {
@@ -131,7 +131,8 @@ fn of_query_string(inner: &Value) -> Truth {
     let has_fields = inner.get("default_field").is_some() || inner.get("fields").is_some();
     let operator = inner.get("default_operator").and_then(Value::as_str).unwrap_or("or");
     let operator = if operator.eq_ignore_ascii_case("and") { Operator::And } else { Operator::Or };
-    // Words without a field are then looked for in some; whether that finds ours is not known either.
+    // Words without a field are then looked for in some; whether that finds ours is not known
+    // either.
     let found = query_string::finds_ours(text, operator);
     if has_fields && found == Truth::Yes { Truth::Perhaps } else { found }
 }

@@ -1,8 +1,8 @@
-//! Lucene's query syntax, evaluated on a document that holds what all of our records hold. What is not
-//! understood may find it.
+//! Lucene's query syntax, evaluated on a document that holds what all of our records hold. What is
+//! not understood may find it.
 //!
-//! `AND`, `OR` and `NOT` are read as Lucene's classic parser reads them: they have no precedence, but make
-//! their neighbours required, optional or prohibited.
+//! `AND`, `OR` and `NOT` are read as Lucene's classic parser reads them: they have no precedence,
+//! but make their neighbours required, optional or prohibited.
 
 use super::{Truth, ours};
 

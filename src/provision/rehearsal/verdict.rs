@@ -1,8 +1,9 @@
 //! What the answers to a channel's test mean, and what to do. Pure.
 //!
-//! The plugin answers 500 for nearly everything, with the receiver's reason phrase or a Java exception's text (seen on
-//! 3.4.0; `tests/captured/channel-tests.json`). So what is known beforehand decides first, then the status, then a word in
-//! the text; what is not recognised is shown as it came.
+//! The plugin answers 500 for nearly everything, with the receiver's reason phrase or a Java
+//! exception's text (seen on 3.4.0; `tests/captured/channel-tests.json`). So what is known
+//! beforehand decides first, then the status, then a word in the text; what is not recognised is
+//! shown as it came.
 
 use serde_json::Value;
 use url::Url;
