@@ -10,17 +10,18 @@ use std::{
 use serde::Serialize;
 use url::Url;
 
+pub use crate::finding::State;
 use crate::{
     opensearch::{
         Client, Error,
         alerting::{self, Monitor},
         cluster::{self, About},
         notifications,
-        templates::matches,
     },
     provision::{
         self, ChannelSecret, Live, Options, Settings, TemplateMode,
         desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID},
+        loop_guard,
         object::Key,
         plan::{Action, Object, Step},
         probe::Covering,
@@ -44,18 +45,6 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// As it should be.
-    Ok,
-    /// It works, but somebody should look at it.
-    Warn,
-    /// Alerts are or will be lost or late.
-    Fail,
 }
 
 /// All findings, in the order in which they were made.
@@ -99,12 +88,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
-            let state = match finding.state {
-                State::Ok => "ok",
-                State::Warn => "warn",
-                State::Fail => "FAIL",
-            };
-            write!(f, "{state:<4}  {:<9} {}", finding.check, finding.what)?;
+            write!(f, "{:<4}  {:<9} {}", finding.state, finding.check, finding.what)?;
             if let Some(mend) = &finding.mend {
                 write!(f, "; to mend: {mend}")?;
             }
@@ -309,10 +293,10 @@ async fn alerting_objects(report: &mut Report, client: &Client, desired: &Desire
             Err(fault) => return report.unread("monitors", &fault),
         }
     }
-    for monitor in monitors.iter().filter(|one| feeds_on_itself(one, desired)) {
+    for monitor in &monitors {
+        let Some(mend) = feeds_on_itself(monitor, desired) else { continue };
         is_sound = false;
         let what = format!("{:?} also counts the records of alerts, its own too", monitor.name());
-        let mend = "add `must_not: {term: {event.module: alerting}}` to its query";
         report.warn("monitors", what, mend);
     }
     if is_sound {
@@ -320,20 +304,10 @@ async fn alerting_objects(report: &mut Report, client: &Client, desired: &Desire
     }
 }
 
-/// Whether a monitor that sends to us queries our index without leaving our records out.
-fn feeds_on_itself(monitor: &Monitor, desired: &Desired) -> bool {
+/// Whether a monitor that sends to us counts what becomes of its alerts; what mends it.
+fn feeds_on_itself(monitor: &Monitor, desired: &Desired) -> Option<&'static str> {
     let sends_to_us = monitor.channels().iter().any(|id| [CHANNEL_ID, OLD_CHANNEL_ID].contains(id));
-    let inputs = monitor.body.get("inputs").and_then(|inputs| inputs.as_array());
-    sends_to_us
-        && inputs.into_iter().flatten().any(|input| {
-            let indices = input.pointer("/search/indices").and_then(|list| list.as_array());
-            let reads_ours = indices.into_iter().flatten().any(|index| {
-                let index = index.as_str().unwrap_or_default();
-                index == desired.index_pattern || matches(index, &desired.sample_index)
-            });
-            let query = input.to_string();
-            reads_ours && !query.contains("event.module") && !query.contains("event.dataset")
-        })
+    sends_to_us.then(|| loop_guard::fault(&monitor.body, desired)).flatten()
 }
 
 async fn foreign_template(

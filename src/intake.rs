@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Source};
 
+mod listed;
 pub mod masked;
 mod opensearch;
 mod plain;
@@ -79,6 +80,13 @@ pub struct Undecodable(pub String);
 pub fn is_test_post(body: &[u8]) -> bool {
     let body = body.trim_ascii();
     body.is_empty() || body.starts_with(CHANNEL_TEST.as_bytes())
+}
+
+/// The id of the channel that OpenSearch tests with this body.
+#[must_use]
+pub fn channel_under_test(body: &[u8]) -> Option<&str> {
+    let id = std::str::from_utf8(body).ok()?.trim().strip_prefix(CHANNEL_TEST)?.trim();
+    (!id.is_empty()).then_some(id)
 }
 
 /// The only alert of an envelope, as far as naming its record needs it; `None` where there is not
@@ -224,6 +232,10 @@ mod tests {
         ] {
             assert_eq!(is_test_post(body.as_bytes()), want, "{body}");
         }
+        let test = "Test message content body for config id my-channel\n";
+        assert_eq!(channel_under_test(test.as_bytes()), Some("my-channel"));
+        assert_eq!(channel_under_test(CHANNEL_TEST.as_bytes()), None);
+        assert_eq!(channel_under_test(b""), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub mod alerts;
 pub mod bulk;
 pub mod cluster;
 pub mod notifications;
+pub mod scripts;
+pub mod searching;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.
@@ -77,6 +79,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An answer that is not 2xx, with its body.
+    fn refused(status: u16, body: &[u8]) -> Self {
+        Self::Status { status, reason: reason_of(body) }
+    }
+
     /// The HTTP status, where there was an answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
@@ -169,6 +176,21 @@ impl Client {
         self.send(Method::Post, path, "application/x-ndjson", Some(body)).await
     }
 
+    /// Sends `body` as JSON and gives status and bytes of whatever is answered, for the few calls
+    /// whose answers say more than a status and a reason.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`]: no answer.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Bytes), Error> {
+        let body = body.map(|json| Bytes::from(json.to_string()));
+        self.ask(method, path, "application/json", body).await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -176,6 +198,20 @@ impl Client {
         content_type: &'static str,
         body: Option<Bytes>,
     ) -> Result<Bytes, Error> {
+        let (status, bytes) = self.ask(method, path, content_type, body).await?;
+        if (200..300).contains(&status) {
+            return Ok(bytes);
+        }
+        Err(Error::refused(status, &bytes))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Option<Bytes>,
+    ) -> Result<(u16, Bytes), Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         let no_query: Option<&()> = None;
@@ -187,10 +223,7 @@ impl Client {
         let status = response.status_code().as_u16();
         let bytes =
             response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
-        if (200..300).contains(&status) {
-            return Ok(bytes);
-        }
-        Err(Error::Status { status, reason: reason_of(&bytes) })
+        Ok((status, bytes))
     }
 }
 

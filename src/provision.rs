@@ -30,11 +30,16 @@ pub mod diff;
 pub mod export;
 pub mod files;
 pub mod ledger;
+pub mod lint;
+pub mod loop_guard;
+pub mod messages;
 pub mod object;
 mod placeholder;
 pub mod plan;
 pub mod probe;
+pub mod rehearsal;
 pub mod sealed;
+pub mod shape;
 
 pub use plan::{ChannelSecret, Plan, Step, plan};
 pub use probe::{Live, known_fields, probe};
@@ -354,16 +359,29 @@ impl Backoff {
 /// # Errors
 /// [`BadFiles`].
 pub fn desired(settings: &Settings) -> Result<Desired, BadFiles> {
+    let files = files::read(settings.dir.as_deref())?;
+    Desired::new(settings, &files, |name| placeholder_value(settings, name))
+}
+
+/// What `${name}` stands for in a file; `None` for what is known once the store was looked at.
+///
+/// # Errors
+/// Why it stands for nothing, for people.
+fn placeholder_value(settings: &Settings, name: &str) -> Result<Option<String>, String> {
     let dir = settings.dir.as_deref();
-    Desired::new(settings, &files::read(dir)?, |name| match name.split_once(':') {
-        Some(("env", name)) => match config::variable(name) {
-            Some(value) => Ok(Some(value)),
-            None => Err(format!("the environment has no {name}")),
-        },
-        Some(("file", path)) => files::named(dir, path).map(Some),
+    match name.split_once(':').unwrap_or((name, "")) {
+        ("webhook_url", "") => Ok(Some(settings.webhook_url.as_str().to_owned())),
+        ("index_pattern", "") => Ok(Some(settings.index_pattern.clone())),
+        ("time_field", "") => Ok(Some(settings.time_field.clone())),
+        ("token", "") | ("monitor", _) => Ok(None),
+        ("message", name) => messages::message_in(dir, name).map(|text| Some(text.into_owned())),
+        ("file", path) => files::named(dir, path).map(Some),
+        ("env", name) => {
+            config::variable(name).map(Some).ok_or_else(|| format!("the environment has no {name}"))
+        }
         _ => Err(format!(
             "${{{name}}} is not known; known are webhook_url, index_pattern, time_field, token, \
-             env:NAME, file:PATH and, in composite monitors, monitor:NAME"
+             message:NAME, file:PATH, env:NAME and, in composite monitors, monitor:NAME"
         )),
-    })
+    }
 }

@@ -1,4 +1,5 @@
-//! `alertloop provision`: what would change in the store, changing it, and writing it as files.
+//! `alertloop provision`: what would change in the store, changing it, writing it as files, and
+//! whether it works.
 
 use std::{
     io,
@@ -16,8 +17,12 @@ use crate::{
     intake_token,
     opensearch::Client,
     provision::{self, ChannelSecret, Options, Plan, export},
+    record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
 };
+
+mod lint;
+mod test;
 
 /// The exit code of a plan that is not empty, where that was asked for.
 const CHANGES: u8 = 3;
@@ -27,8 +32,9 @@ Examples:
   alertloop provision plan
   alertloop provision plan --detailed-exitcode --output json
   alertloop provision apply --provisioning-dir ./provisioning
-  alertloop provision apply --prune --yes
-  alertloop provision export ./provisioning";
+  alertloop provision export ./provisioning
+  alertloop provision lint my-monitor.json
+  alertloop provision test";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -89,6 +95,12 @@ pub(super) enum Action {
         #[command(flatten)]
         table: TableArgs,
     },
+    /// Say what is wrong with monitors and their messages before they fire
+    #[command(after_help = lint::EXAMPLES)]
+    Lint(lint::LintArgs),
+    /// Send a test through a channel, see that it arrives, and show what an alert becomes
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::TestArgs),
 }
 
 async fn export(args: &TableArgs, dir: &Path, overwrite: bool) -> anyhow::Result<ExitCode> {
@@ -131,6 +143,8 @@ pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
         }
         Action::Apply { yes, extent, table } => apply(table, (*extent).into(), *yes).await,
         Action::Export { dir, overwrite, table } => export(table, dir, *overwrite).await,
+        Action::Lint(args) => lint::run(args).await,
+        Action::Test(args) => test::run(args).await,
     }
 }
 
@@ -194,4 +208,11 @@ fn confirm_removals(plan: &Plan) -> anyhow::Result<()> {
     let question = format!("Remove {} from the store?", removals.len());
     ensure!(confirmed(&question)?, "nothing was changed");
     Ok(())
+}
+
+/// What names records, for commands that show one.
+fn naming(config: &Config) -> anyhow::Result<Naming> {
+    let index = IndexName::new(&config.index.pattern, &config.index.suffix)
+        .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
+    Ok(Naming { index, time_field: config.index.time_field.clone() })
 }

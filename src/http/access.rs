@@ -43,7 +43,7 @@ impl Access {
     /// Whether a request may post alerts: one valid secret admits, wherever it stands.
     #[must_use]
     pub fn may_post(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
-        self.open || self.has_token(headers, query)
+        self.open || self.token_of(headers, query).is_some()
     }
 
     /// Whether a request may read and move dead letters.
@@ -72,21 +72,29 @@ impl Access {
         self.may_post(headers, query) || self.may_read(headers, peer)
     }
 
-    fn has_token(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+    /// The secret that a request presents, if it is one that admits, wherever it stands.
+    #[must_use]
+    pub fn token_of(&self, headers: &HeaderMap, query: Option<&str>) -> Option<WebhookToken> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let admits =
-            |given: &[u8]| tokens.iter().fold(false, |so_far, token| token.admits(given) | so_far);
-        let own = headers.get_all(TOKEN_HEADER).iter().any(|value| admits(value.as_bytes()));
-        let bearer = headers
-            .get_all(header::AUTHORIZATION)
-            .iter()
-            .any(|value| scheme(value.as_bytes(), "bearer").is_some_and(&admits));
-        let password = basic(headers).is_some_and(|(_, password)| admits(&password));
-        let parameter = query.is_some_and(|query| {
-            url::form_urlencoded::parse(query.as_bytes())
-                .any(|(name, value)| name == TOKEN_PARAMETER && admits(value.as_bytes()))
-        });
-        own || bearer || password || parameter
+        // All are compared, so that the time does not tell which one fits.
+        let known = |given: &[u8]| {
+            let fits = |so_far, token: &WebhookToken| {
+                if token.admits(given) { Some(token.clone()) } else { so_far }
+            };
+            tokens.iter().fold(None, fits)
+        };
+        let own = headers.get_all(TOKEN_HEADER).iter().find_map(|value| known(value.as_bytes()));
+        let bearer = || {
+            let mut values = headers.get_all(header::AUTHORIZATION).iter();
+            values.find_map(|value| known(scheme(value.as_bytes(), "bearer")?))
+        };
+        let password = || known(&basic(headers)?.1);
+        let parameter = || {
+            url::form_urlencoded::parse(query?.as_bytes())
+                .filter(|(name, _)| name == TOKEN_PARAMETER)
+                .find_map(|(_, value)| known(value.as_bytes()))
+        };
+        own.or_else(bearer).or_else(password).or_else(parameter)
     }
 }
 
@@ -167,7 +175,12 @@ mod tests {
             (vec![("Authorization", "Basic !!")], None, false),
         ] {
             assert_eq!(access.may_post(&headers(&given), query), want, "{given:?} {query:?}");
+            let token = access.token_of(&headers(&given), query);
+            assert_eq!(token.is_some_and(|token| token.expose() == TOKEN), want, "{given:?}");
         }
+        // Whoever needs no secret has shown none.
+        let open = Access::new(vec![TOKEN.parse().unwrap()], true, None);
+        assert!(open.token_of(&headers(&[(TOKEN_HEADER, "wrong-but-admitted")]), None).is_none());
         assert!(Access::new(vec![], true, None).may_post(&HeaderMap::new(), None));
         assert!(!Access::new(vec![], false, None).may_post(&HeaderMap::new(), Some("token=")));
     }

@@ -12,7 +12,7 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use metrics::counter;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{ApiError, State, kib};
@@ -20,7 +20,9 @@ use crate::{
     alert::Source,
     clock,
     intake::{self, Encoding, Envelope},
+    receipt,
     record::{self, Receipt},
+    secrets::WebhookToken,
     spool::{EntryId, Fate, Spool},
     telemetry,
 };
@@ -93,9 +95,18 @@ async fn take(
     };
     if intake::is_test_post(&body) {
         counter!(telemetry::TEST_POSTS).increment(1);
-        return Ok(Json(json!({ "result": {} })).into_response());
+        let token = state.access.token_of(&parts.headers, parts.uri.query());
+        return Ok(Json(answer_to_test(&body, token.as_ref())).into_response());
     }
     keep(state, envelope(body), wait(&parts.headers)).await
+}
+
+/// With a receipt where OpenSearch tests a channel that carries our secret.
+fn answer_to_test(body: &[u8], token: Option<&WebhookToken>) -> Value {
+    match (intake::channel_under_test(body), token) {
+        (Some(id), Some(token)) => json!({ "result": {}, "receipt": receipt::receipt(token, id) }),
+        _ => json!({ "result": {} }),
+    }
 }
 
 /// Keeps the envelope, and waits for the index as long as the caller wants.

@@ -1,4 +1,5 @@
-//! What the loopback monitor sends: Malcolm's form and ours, which is a superset of it.
+//! What monitors send to us: Malcolm's form, ours, which is a superset of it, and what the shipped
+//! messages of the other kinds of monitors add: the alerts that fired at once ([`Listed`]).
 //!
 //! ```json
 //! {"alert": {"monitor": {"id": "…", "name": "…"},
@@ -14,7 +15,7 @@
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of, parse};
+use super::{Undecodable, kind_of, listed::Listed, parse};
 use crate::alert::{Alert, Body, Named, Source};
 
 /// Numbers below this are epoch seconds, above it milliseconds (it is the year 5138, or 1973).
@@ -57,6 +58,9 @@ pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
     };
     if read.wrong {
         decoded.tag("repaired");
+    }
+    if let Some(listed) = Listed::read(alert) {
+        listed.complete(&mut decoded);
     }
     Ok(decoded)
 }

@@ -5,7 +5,10 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -40,6 +43,17 @@ struct Part<'a> {
     results: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    // What lists its alerts is not plain: which of them gives the id needs the whole JSON.
+    #[serde(rename = "newAlerts", default)]
+    new_alerts: Option<IgnoredAny>,
+    #[serde(rename = "dedupedAlerts", default)]
+    deduped_alerts: Option<IgnoredAny>,
+    #[serde(rename = "completedAlerts", default)]
+    completed_alerts: Option<IgnoredAny>,
+    #[serde(default)]
+    alerts: Option<IgnoredAny>,
+    #[serde(rename = "monitorIdToAlertIdsMap", default)]
+    delegates: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -98,6 +112,9 @@ pub fn read(body: &[u8]) -> Option<Vec<Alert>> {
 impl Part<'_> {
     /// What a record's name needs.
     fn named(self) -> Result<Alert, NotPlain> {
+        if self.lists_alerts() {
+            return Err(NotPlain);
+        }
         Ok(Alert {
             source: Source::OpenSearch,
             id: text(self.alert),
@@ -113,6 +130,14 @@ impl Part<'_> {
             tags: Vec::new(),
             original: None,
         })
+    }
+
+    fn lists_alerts(&self) -> bool {
+        self.new_alerts.is_some()
+            || self.deduped_alerts.is_some()
+            || self.completed_alerts.is_some()
+            || self.alerts.is_some()
+            || self.delegates.is_some()
     }
 
     fn read(self) -> Result<Alert, NotPlain> {

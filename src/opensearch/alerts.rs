@@ -40,8 +40,19 @@ pub struct AlertState {
 /// [`Error`], but for a 404.
 pub async fn monitor(client: &Client, id: &str) -> Result<Option<Monitor>, Error> {
     let path = format!("_plugins/_alerting/monitors/{}", segment(id));
-    let answer = absent_is_none(client.call(Method::Get, &path, None).await)?;
+    let answer = match client.call(Method::Get, &path, None).await {
+        // 3.4.0 answers so for the id of a composite monitor, which is kept as a workflow.
+        Err(fault) if fault.status() == Some(500) && is_workflow(client, id).await => {
+            return Ok(Some(Monitor { id: id.to_owned(), is_query_level: false }));
+        }
+        answer => absent_is_none(answer)?,
+    };
     Ok(answer.map(|answer| of(id, &answer["monitor"])))
+}
+
+async fn is_workflow(client: &Client, id: &str) -> bool {
+    let path = format!("_plugins/_alerting/workflows/{}", segment(id));
+    client.call(Method::Get, &path, None).await.is_ok_and(|answer| answer["workflow"].is_object())
 }
 
 /// The only monitor with exactly this name; `None` where there is none, or several.

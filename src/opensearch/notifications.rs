@@ -176,9 +176,91 @@ pub async fn delete(client: &Client, id: &str) -> Result<(), Error> {
     }
 }
 
+/// What became of one message of a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The e-mail address, where the channel has several.
+    pub recipient: Option<String>,
+    /// 200 when it was delivered. Otherwise the plugin's own status, not the receiver's.
+    pub status: u16,
+    /// What the receiver sent back; or, with another status, what went wrong.
+    pub text: String,
+}
+
+/// Has the store send its test message through a channel; a channel that exists gives at least one
+/// delivery, also where it failed.
+///
+/// # Errors
+/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+pub async fn send_test(client: &Client, id: &str) -> Result<Vec<Delivery>, Error> {
+    let path = format!("/_plugins/_notifications/feature/test/{}", segment(id));
+    let (status, body) = client.exchange(Method::Post, &path, None).await?;
+    let deliveries = deliveries(&body);
+    if deliveries.is_empty() { Err(Error::refused(status, &body)) } else { Ok(deliveries) }
+}
+
+/// A failed test is an error whose reason is JSON in a text, under another name than in a good
+/// answer.
+fn deliveries(body: &[u8]) -> Vec<Delivery> {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();
+    let reason: Value = serde_json::from_str(reason).unwrap_or_default();
+    let list = answer.get("status_list").or_else(|| reason.get("event_status_list"));
+    let list = list.and_then(Value::as_array).into_iter().flatten();
+    list.flat_map(|channel| {
+        let people = channel.get("email_recipient_status").and_then(Value::as_array);
+        let people = people.filter(|people| !people.is_empty());
+        match people {
+            Some(people) => people.iter().filter_map(delivery).collect(),
+            None => delivery(channel).into_iter().collect::<Vec<_>>(),
+        }
+    })
+    .collect()
+}
+
+fn delivery(json: &Value) -> Option<Delivery> {
+    let status = json.get("delivery_status")?;
+    Some(Delivery {
+        recipient: json.get("recipient").and_then(Value::as_str).map(str::to_owned),
+        status: status.get("status_code")?.as_str()?.parse().ok()?,
+        text: status.get("status_text").and_then(Value::as_str).unwrap_or_default().to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_became_of_a_test_is_read_in_all_shapes() {
+        let reason = json!({"event_status_list": [{"config_id": "c", "email_recipient_status": [],
+            "delivery_status": {"status_code": "500", "status_text": "Failed: Unauthorized"}}]});
+        let reason = reason.to_string();
+        let mail = json!({"config_id": "c", "delivery_status": {"status_code": "207", "status_text": ""},
+            "email_recipient_status": [{"recipient": "a@example.org",
+                "delivery_status": {"status_code": "200", "status_text": "Success"}}]});
+        for (body, want) in [
+            (
+                json!({"status_list": [{"config_id": "c", "email_recipient_status": [],
+                "delivery_status": {"status_code": "200", "status_text": "{}"}}]}),
+                vec![(None, 200, "{}")],
+            ),
+            (
+                json!({"error": {"type": "status_exception", "reason": reason}, "status": 500}),
+                vec![(None, 500, "Failed: Unauthorized")],
+            ),
+            (json!({"status_list": [mail]}), vec![(Some("a@example.org"), 200, "Success")]),
+            (json!({"error": {"reason": "For input string: \"LOCKED\""}, "status": 400}), vec![]),
+            (json!({"error": "no handler", "status": 400}), vec![]),
+        ] {
+            let read = deliveries(body.to_string().as_bytes());
+            let read: Vec<_> = read
+                .iter()
+                .map(|one| (one.recipient.as_deref(), one.status, one.text.as_str()))
+                .collect();
+            assert_eq!(read, want, "{body}");
+        }
+    }
 
     #[test]
     fn a_config_goes_through_unharmed_and_shows_no_secret() -> Result<(), serde_json::Error> {

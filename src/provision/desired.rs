@@ -64,25 +64,16 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Reads the files, by their path below the folder, and fills the settings in. `other` says what
-    /// placeholders stand for that are no setting of provisioning; `None` leaves them.
+    /// Reads the files, by their path below the folder, and fills in what `value_of` says that
+    /// placeholders stand for; `None` leaves one.
     ///
     /// # Errors
     /// [`BadFiles`]: all that cannot be used.
     pub fn new(
         settings: &Settings,
         files: &BTreeMap<String, String>,
-        other: impl Fn(&str) -> Result<Option<String>, String>,
+        value_of: impl Fn(&str) -> Result<Option<String>, String>,
     ) -> Result<Self, BadFiles> {
-        let value_of = |name: &str| match name {
-            "webhook_url" => Ok(Some(settings.webhook_url.as_str().to_owned())),
-            "index_pattern" => Ok(Some(settings.index_pattern.clone())),
-            "time_field" => Ok(Some(settings.time_field.clone())),
-            // Known once the store was looked at.
-            "token" => Ok(None),
-            name if name.starts_with("monitor:") => Ok(None),
-            name => other(name),
-        };
         let mut desired = Self {
             channel: None,
             template: None,
@@ -240,7 +231,7 @@ fn sessions(file: Value, time_field: &str) -> Result<Legacy, String> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{TemplateMode, files},
+        super::{TemplateMode, files, placeholder_value},
         *,
     };
 
@@ -256,12 +247,12 @@ mod tests {
         }
     }
 
-    fn unknown(name: &str) -> Result<Option<String>, String> {
-        Err(format!("{name} is not known"))
+    fn read(settings: &Settings, files: &BTreeMap<String, String>) -> Result<Desired, BadFiles> {
+        Desired::new(settings, files, |name| placeholder_value(settings, name))
     }
 
     fn shipped(settings: &Settings) -> Desired {
-        Desired::new(settings, &files::read(None).unwrap(), unknown).unwrap()
+        read(settings, &files::read(None).unwrap()).unwrap()
     }
 
     #[test]
@@ -311,7 +302,7 @@ mod tests {
             ("templates/old.json", r#"{"index_patterns": ["a-*"], "settings": {}}"#),
         ];
         let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
-        let desired = Desired::new(&settings("a-*", "t"), &files, unknown).unwrap();
+        let desired = read(&settings("a-*", "t"), &files).unwrap();
         let keys: Vec<_> = desired.wanted.iter().map(|one| one.key.to_string()).collect();
         let want = [
             "template new",
@@ -338,14 +329,14 @@ mod tests {
                 "config.slack is",
             ),
             ("channels/a.json", r#"{"config": {"config_type": "slack"}}"#, "config.name is"),
-            ("channels/a.json", r#"{"config": {"name": "${what}"}}"#, "what is not known"),
+            ("channels/a.json", r#"{"config": {"name": "${what}"}}"#, "${what} is not known"),
             ("monitors/a.json", "{}", "has no name"),
             ("monitors/a.json", r#"{"type": "destination", "name": "x"}"#, "monitor or workflow"),
             ("conditions/a.toml", "x = 1", ""),
         ] {
             let files = [(file, text), ("monitors/z.json", "{")];
             let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
-            let faults = Desired::new(&settings("a-*", "t"), &files, unknown).unwrap_err();
+            let faults = read(&settings("a-*", "t"), &files).unwrap_err();
             assert_eq!(faults.0.len(), 2);
             let text = faults.to_string();
             assert!(
@@ -356,7 +347,7 @@ mod tests {
         let same = r#"{"name": "same"}"#.to_owned();
         let files =
             [("monitors/a.json".to_owned(), same.clone()), ("monitors/b.json".to_owned(), same)];
-        let faults = Desired::new(&settings("a-*", "t"), &files.into(), unknown).unwrap_err();
+        let faults = read(&settings("a-*", "t"), &files.into()).unwrap_err();
         assert!(
             faults.to_string().contains("b.json: describes the monitor same as monitors/a.json")
         );

@@ -10,7 +10,7 @@ use include_dir::{Dir, include_dir};
 
 use super::desired::BadFile;
 
-static COMPILED_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/provisioning");
+pub(super) static COMPILED_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/provisioning");
 
 /// The folders whose files describe objects, and how those files end.
 pub const FOLDERS: [(&str, &str); 4] =

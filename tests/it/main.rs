@@ -15,12 +15,14 @@ mod compat;
 mod dead_letters;
 mod intake;
 mod lifecycle;
+mod lint;
 mod loopback;
 mod objects;
 mod outage;
 mod outcomes;
 mod provision;
 mod races;
+mod rehearsal;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;

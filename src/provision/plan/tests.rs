@@ -6,7 +6,7 @@ use super::{
     super::{
         canonical::canonical,
         desired::{MONITOR_NAME, OLD_CHANNEL_ID},
-        files,
+        files, placeholder_value,
         probe::{Channels, Covering},
         sealed::shown,
     },
@@ -30,8 +30,8 @@ fn settings() -> Settings {
 }
 
 fn desired(settings: &Settings) -> Desired {
-    let unknown = |name: &str| Err(name.to_owned());
-    Desired::new(settings, &files::read(None).unwrap(), unknown).unwrap()
+    let value_of = |name: &str| placeholder_value(settings, name);
+    Desired::new(settings, &files::read(None).unwrap(), value_of).unwrap()
 }
 
 fn monitor_key() -> Key {

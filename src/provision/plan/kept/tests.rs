@@ -71,6 +71,12 @@ fn short(step: &Step) -> String {
     format!("{words} [{}]", step.work.as_ref().map_or("-".to_owned(), |work| format!("{work:?}")))
 }
 
+fn check(name: &str, live: &Live, interval: u32, options: Options, want: &str) {
+    let step = step_of(live, interval, options);
+    assert_eq!(short(&step), want, "{name}: {step}");
+    assert!(!step.is_warning(), "{name}");
+}
+
 #[test]
 fn three_ways_decide_who_wins() {
     let with_must_not = |mut found: Found| {
@@ -152,6 +158,15 @@ fn three_ways_decide_who_wins() {
             none,
             "in sync monitor m [Note]",
         ),
+    ] {
+        check(name, &live, interval, options, want);
+    }
+}
+
+#[test]
+fn a_run_that_was_cut_off_is_gone_on_with() {
+    let none = Options::default();
+    for (name, live, interval, options, want) in [
         (
             "cut off before it was made",
             live(vec![], Some(begun(Entry::new(key()), 5, 0))),
@@ -195,9 +210,7 @@ fn three_ways_decide_who_wins() {
             "update monitor m (the file changed) [Change]",
         ),
     ] {
-        let step = step_of(&live, interval, options);
-        assert_eq!(short(&step), want, "{name}: {step}");
-        assert!(!step.is_warning(), "{name}");
+        check(name, &live, interval, options, want);
     }
 }
 
