@@ -11,6 +11,7 @@
 
 pub mod alert;
 pub mod app;
+pub mod auth_setup;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -25,6 +25,7 @@ pub mod alerts;
 pub mod bulk;
 pub mod cluster;
 pub mod notifications;
+pub mod secure_settings;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.
