@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::name::AccountName;
@@ -114,13 +115,21 @@ pub struct Mail {
     pub recipients: Vec<Address>,
 }
 
-/// A file to be written, by its path below the provisioning folder.
-#[derive(Clone, Debug, PartialEq)]
+/// A provisioning file of the Notifications plugin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Document {
-    /// Path below the folder.
-    pub path: PathBuf,
-    /// What stands in it.
-    pub content: Value,
+    /// The object's id.
+    pub config_id: String,
+    /// The object, as in the plugin's API.
+    pub config: Value,
+}
+
+impl Document {
+    /// The path below the provisioning folder.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        Path::new("channels").join(format!("{}.json", self.config_id))
+    }
 }
 
 /// The account, and the channel that refers to it; in the order in which OpenSearch takes them.
@@ -132,38 +141,30 @@ pub fn documents(name: &AccountName, mail: &Mail) -> [Document; 2] {
     let recipients: Vec<Value> =
         mail.recipients.iter().map(|to| json!({"recipient": to.0})).collect();
     let account = json!({
-        "config_id": account_id,
-        "config": {
-            "name": name.as_str(),
-            "description": "Sender account; its login is in OpenSearch's keystore, under this name",
-            "config_type": "smtp_account",
-            "is_enabled": true,
-            "smtp_account": {
-                "host": mail.host,
-                "port": mail.port,
-                "method": mail.method.word(),
-                "from_address": mail.from.0,
-            }
+        "name": name.as_str(),
+        "description": "Sender account; its login is in OpenSearch's keystore, under this name",
+        "config_type": "smtp_account",
+        "is_enabled": true,
+        "smtp_account": {
+            "host": mail.host,
+            "port": mail.port,
+            "method": mail.method.word(),
+            "from_address": mail.from.0,
         }
     });
     let channel = json!({
-        "config_id": channel_id,
-        "config": {
-            "name": format!("E-mail {name}"),
-            "description": format!("Sends e-mail through the sender account {name}"),
-            "config_type": "email",
-            "is_enabled": true,
-            "email": {
-                "email_account_id": account_id,
-                "recipient_list": recipients,
-                "email_group_id_list": [],
-            }
+        "name": format!("E-mail {name}"),
+        "description": format!("Sends e-mail through the sender account {name}"),
+        "config_type": "email",
+        "is_enabled": true,
+        "email": {
+            "email_account_id": account_id,
+            "recipient_list": recipients,
+            "email_group_id_list": [],
         }
     });
-    [(account_id, account), (channel_id, channel)].map(|(id, content)| Document {
-        path: Path::new("channels").join(format!("{id}.json")),
-        content,
-    })
+    [(account_id, account), (channel_id, channel)]
+        .map(|(config_id, config)| Document { config_id, config })
 }
 
 /// Writes the files below `folder`, which is made if it is not there, and gives their paths. Where
@@ -177,19 +178,19 @@ pub fn write(
     overwrite: bool,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> =
-        documents.iter().map(|document| folder.join(&document.path)).collect();
+        documents.iter().map(|document| folder.join(document.path())).collect();
     for path in &paths {
         let there = !overwrite && path.try_exists().unwrap_or(false);
         ensure!(!there, "{} is there already; say --overwrite to replace it", path.display());
     }
     for (path, document) in paths.iter().zip(documents) {
-        write_one(path, &document.content, overwrite)
+        write_one(path, document, overwrite)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(paths)
 }
 
-fn write_one(path: &Path, content: &Value, overwrite: bool) -> io::Result<()> {
+fn write_one(path: &Path, document: &Document, overwrite: bool) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -197,7 +198,7 @@ fn write_one(path: &Path, content: &Value, overwrite: bool) -> io::Result<()> {
     options.write(true).create(true).mode(0o644);
     let mut file =
         if overwrite { options.truncate(true) } else { options.create_new(true) }.open(path)?;
-    writeln!(file, "{content:#}")?;
+    writeln!(file, "{}", serde_json::to_string_pretty(document)?)?;
     file.sync_all()
 }
 
@@ -218,13 +219,13 @@ mod tests {
     #[test]
     fn the_account_has_the_name_of_the_keys_and_the_channel_refers_to_it() {
         let [account, channel] = documents(&"alpha".parse().unwrap(), &mail());
-        assert_eq!(account.path, Path::new("channels/smtp_account_alpha.json"));
-        assert_eq!(channel.path, Path::new("channels/email_alpha.json"));
-        assert_eq!(account.content["config"]["name"], "alpha");
-        assert_eq!(account.content["config"]["smtp_account"]["method"], "ssl");
-        assert_eq!(account.content["config"]["smtp_account"]["from_address"], "soc@example.org");
-        let email = &channel.content["config"]["email"];
-        assert_eq!(email["email_account_id"], account.content["config_id"]);
+        assert_eq!(account.path(), Path::new("channels/smtp_account_alpha.json"));
+        assert_eq!(channel.path(), Path::new("channels/email_alpha.json"));
+        assert_eq!(account.config["name"], "alpha");
+        assert_eq!(account.config["smtp_account"]["method"], "ssl");
+        assert_eq!(account.config["smtp_account"]["from_address"], "soc@example.org");
+        let email = &channel.config["email"];
+        assert_eq!(email["email_account_id"], account.config_id);
         assert_eq!(email["recipient_list"][1]["recipient"], "b@example.org");
     }
 
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&paths[1])?, "mine");
         write(folder.path(), &made, true)?;
         let read: Value = serde_json::from_str(&fs::read_to_string(&paths[1])?)?;
-        assert_eq!(read, made[1].content);
+        assert_eq!(read, serde_json::to_value(&made[1])?);
         Ok(())
     }
 

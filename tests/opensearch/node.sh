@@ -257,7 +257,7 @@ keystore_command() { # CONFIG
     as_user=(setpriv "--reuid=$server_user" "--regid=$(id -g "$server_user")" --clear-groups)
   fi
   echo flock "$node.keystore-lock" "${as_user[@]}" env OPENSEARCH_PATH_CONF="$1" \
-    OPENSEARCH_JAVA_HOME="${settings[2]}" "${settings[1]}/bin/opensearch-keystore"
+    OPENSEARCH_JAVA_HOME="${settings[2]}" OPENSEARCH_JAVA_OPTS=-XX:TieredStopAtLevel=1 "${settings[1]}/bin/opensearch-keystore"
 }
 keystore_values() { # CONFIG
   local settings

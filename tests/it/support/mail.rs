@@ -27,7 +27,7 @@ pub struct MailServer {
 impl MailServer {
     /// Starts one that lets in nobody but this login; what it lacks, where it cannot start.
     pub fn start(username: &str, password: &str) -> Result<Self, String> {
-        Self::start_with(json!({"username": username, "password": password}))
+        Self::start_with(&json!({"username": username, "password": password}))
     }
 
     /// The same with STARTTLS, before which it takes no login.
@@ -45,11 +45,11 @@ impl MailServer {
         if !made.is_ok_and(|status| status.success()) {
             return Err("openssl makes no certificate: apt-get install openssl".to_owned());
         }
-        Self::start_with(json!({"username": username, "password": password,
+        Self::start_with(&json!({"username": username, "password": password,
             "certificate": certificate, "key": key}))
     }
 
-    fn start_with(login: Value) -> Result<Self, String> {
+    fn start_with(login: &Value) -> Result<Self, String> {
         let mut command = Command::new(SERVER);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|fault| format!("{SERVER}: {fault}"))?;
@@ -66,16 +66,13 @@ impl MailServer {
             }
         });
         // The first time it installs what it needs; it ends with a reason, or it listens.
-        match output.recv() {
-            Ok(ready) => {
-                let port = ready["port"].as_u64().and_then(|port| port.try_into().ok());
-                Ok(Self { child, port: port.expect("a port"), told: output, _input: input })
-            }
-            Err(_) => {
-                let output = child.wait_with_output().expect("an end");
-                let why = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-                Err(format!("no mail server: {why}"))
-            }
+        if let Ok(ready) = output.recv() {
+            let port = ready["port"].as_u64().and_then(|port| port.try_into().ok());
+            Ok(Self { child, port: port.expect("a port"), told: output, _input: input })
+        } else {
+            let output = child.wait_with_output().expect("an end");
+            let why = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+            Err(format!("no mail server: {why}"))
         }
     }
 
