@@ -70,7 +70,7 @@ pub async fn store(
     for family in families {
         wanted.extend(family.keys(name).into_iter().zip(values));
     }
-    if let Err(fault) = tool.add(&wanted, password).await {
+    if let Err(fault) = tool.add(&wanted, login.password.expose(), password).await {
         let mut keys: Vec<String> = wanted.into_iter().map(|(key, _)| key).collect();
         keys.sort();
         let state = match tool.list(password).await {

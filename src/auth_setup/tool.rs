@@ -119,18 +119,19 @@ impl Tool {
     pub async fn list(&self, password: Option<&KeystorePassword>) -> anyhow::Result<Vec<String>> {
         let input = lines(password, &[]);
         let ran = self.run(&["list"], &input).await?;
-        ran.expect_success("list the keystore", &secrets(password, &[]))?;
+        ran.expect_success("list the keystore", &both(password, &[]))?;
         Ok(names(&ran.stdout))
     }
 
     /// Stores values under keys, all of them or none, in place of older ones. Makes the keystore if
-    /// there is none.
+    /// there is none. `secret` is the one among the values that nobody may see.
     ///
     /// # Errors
     /// When the tool cannot be run or fails.
     pub async fn add(
         &self,
         entries: &[(String, &str)],
+        secret: &str,
         password: Option<&KeystorePassword>,
     ) -> anyhow::Result<()> {
         let values: Vec<&str> = entries.iter().map(|(_, value)| *value).collect();
@@ -142,7 +143,7 @@ impl Tool {
         }
         arguments.extend(entries.iter().map(|(key, _)| key.as_str()));
         let ran = self.run(&arguments, &lines(password, &values)).await?;
-        ran.expect_success("store in the keystore", &secrets(password, &values))
+        ran.expect_success("store in the keystore", &both(password, &[secret]))
     }
 
     /// Removes keys, all of them or none.
@@ -157,7 +158,7 @@ impl Tool {
         let mut arguments = vec!["remove"];
         arguments.extend(keys.iter().map(String::as_str));
         let ran = self.run(&arguments, &lines(password, &[])).await?;
-        ran.expect_success("remove from the keystore", &secrets(password, &[]))
+        ran.expect_success("remove from the keystore", &both(password, &[]))
     }
 
     async fn run(&self, arguments: &[&str], input: &[u8]) -> anyhow::Result<Ran> {
@@ -212,14 +213,15 @@ impl Ran {
 /// What goes to the tool's standard input: the password, then the values, a line each.
 fn lines(password: Option<&KeystorePassword>, values: &[&str]) -> Vec<u8> {
     let mut input = Vec::new();
-    for line in secrets(password, values) {
+    for line in both(password, values) {
         input.extend_from_slice(line.as_bytes());
         input.push(b'\n');
     }
     input
 }
 
-fn secrets<'a>(password: Option<&'a KeystorePassword>, values: &[&'a str]) -> Vec<&'a str> {
+/// The password, if there is one, and the values.
+fn both<'a>(password: Option<&'a KeystorePassword>, values: &[&'a str]) -> Vec<&'a str> {
     password.map(KeystorePassword::expose).into_iter().chain(values.iter().copied()).collect()
 }
 

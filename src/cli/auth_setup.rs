@@ -70,6 +70,7 @@ impl Session<'_> {
                 "--remove takes an account away, and there is no terminal to ask on: say --yes",
             ));
         }
+        self.expect_its_user()?;
         self.expect_that_it_can_be_read().await?;
         let (_, names, password) = self.open().await?;
         if self.may_ask {
@@ -83,6 +84,7 @@ impl Session<'_> {
 
     async fn store(&self) -> anyhow::Result<()> {
         self.expect_enough_flags()?;
+        self.expect_its_user()?;
         self.expect_that_it_can_be_read().await?;
         let account = &self.args.account;
         if self.may_ask && account.username.is_none() {
@@ -149,6 +151,16 @@ impl Session<'_> {
             && let Some(fault) = unfit("username", username, false)
         {
             return Err(misused(&fault));
+        }
+        Ok(())
+    }
+
+    /// The tool makes the keystore anew, as a file of whoever runs it, and OpenSearch never is root.
+    fn expect_its_user(&self) -> anyhow::Result<()> {
+        if self.args.keystore.keystore_command.is_none() && rustix::process::geteuid().is_root() {
+            return Err(misused(
+                "OpenSearch cannot read a keystore that root has written, and would not start; run this as its user, as in `sudo -u opensearch`, or say --keystore-command",
+            ));
         }
         Ok(())
     }
