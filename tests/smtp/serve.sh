@@ -14,14 +14,15 @@ install() {
   # several tests may come here at once
   exec {lock}>"$environment.lock"
   flock "$lock"
-  [ ! -e "$environment/ready" ] || return 0
+  if [ -e "$environment/ready" ]; then exec {lock}>&-; return; fi
   rm -rf "$environment"
-  python3 -m venv "$environment" >/dev/null \
-    || { rm -rf "$environment"; "$here/../../scripts/need" ensurepip=python3-venv || true; python3 -m venv "$environment" >/dev/null; } \
-    || die "python3 -m venv does not work; install it: apt-get install python3-venv"
+  # Debian has venv without what fills it; that is no command, so `need` takes it for missing
+  python3 -c 'import ensurepip' 2>/dev/null || "$here/../../scripts/need" ensurepip=python3-venv
+  python3 -m venv "$environment" >&2 || die "python3 -m venv does not work (its message is above)"
   "$environment/bin/pip" -q --disable-pip-version-check install "$aiosmtpd" >&2 \
     || die "pip cannot install $aiosmtpd; it needs PyPI, or PIP_INDEX_URL"
   touch "$environment/ready"
+  exec {lock}>&- # or the server would hold it
 }
 [ -e "$environment/ready" ] || install
 [ "${1:-}" != --install ] || exit 0
