@@ -25,6 +25,7 @@ use crate::{
     telemetry,
 };
 
+mod auth_setup;
 mod dead_letters;
 mod health;
 mod provision;
@@ -71,6 +72,9 @@ enum Command {
         #[command(subcommand)]
         action: dead_letters::Action,
     },
+    /// Put e-mail sender accounts into OpenSearch's keystore
+    #[command(after_help = auth_setup::EXAMPLES)]
+    AuthSetup(Box<auth_setup::AuthSetupArgs>),
     /// Say what is wrong with this set-up, one line a finding, with the mend
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(TableArgs),
@@ -151,6 +155,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { settings } => serve(configure(&settings)?).await,
         Command::Provision { action } => provision::run(&action).await,
+        Command::AuthSetup(args) => auth_setup::run(&args).await,
         Command::Doctor(args) => {
             let config = configure(&args.settings)?;
             let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
@@ -327,6 +332,17 @@ mod tests {
             ("alertloop dead-letters drop 0", false),
             ("alertloop dead-letters drop x", false),
             ("alertloop dead-letters export letters.ndjson --reason x --source y", true),
+            ("alertloop auth-setup", true),
+            ("alertloop auth-setup --list --output json", true),
+            ("alertloop auth-setup --output json", false),
+            ("alertloop auth-setup --list --remove x", false),
+            ("alertloop auth-setup --name Not.A.Name", false),
+            ("alertloop auth-setup --password-stdin", false),
+            ("alertloop auth-setup --password-stdin --password-file x --yes", false),
+            ("alertloop auth-setup --password secret", false),
+            ("alertloop auth-setup --reload --offline", false),
+            ("alertloop auth-setup --smtp-method tls", false),
+            ("alertloop auth-setup --recipient nobody", false),
             ("alertloop health --url http://127.0.0.1:1/livez", true),
             ("alertloop settings", true),
             ("alertloop", false),

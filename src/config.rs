@@ -203,6 +203,34 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What a command needs that writes OpenSearch's keystore.
+#[derive(Clone, Debug)]
+pub struct KeystoreSettings {
+    /// How to reach the store.
+    pub store: opensearch::Settings,
+    /// Folder of the provisioning files.
+    pub provisioning_dir: Option<PathBuf>,
+    /// `OPENSEARCH_HOME`: where OpenSearch is installed on this machine.
+    pub home: Option<PathBuf>,
+    /// What is odd about the settings.
+    pub warnings: Vec<String>,
+}
+
+impl KeystoreSettings {
+    /// Reads these settings and no other, so that no other can be in the way.
+    ///
+    /// # Errors
+    /// [`Faults`]: all of them at once.
+    pub fn load(flags: &SettingsArgs) -> Result<Self, Faults> {
+        let sources = Sources::gather(flags, std::env::vars_os(), read_file);
+        let reader = Reader::new(|name: &str| sources.get(name), read_file);
+        let outcome = reader.finish(Reader::keystore);
+        let home = std::env::var_os("OPENSEARCH_HOME").filter(|home| !home.is_empty());
+        let home = home.map(PathBuf::from);
+        sources.join(outcome).map(|(settings, warnings)| Self { home, warnings, ..settings })
+    }
+}
+
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_LIMIT + 1).read_to_end(&mut bytes)?;

@@ -5,12 +5,14 @@
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
 //! its outcome is known; what can never be stored stays among the [`dead_letters`]. [`provision`]
-//! makes the channel and the monitor that send to us.
+//! makes the channel and the monitor that send to us. [`auth_setup`] gives OpenSearch the logins that
+//! its e-mails need.
 //!
 //! `alert`, `intake`, `record` and `lifecycle` are pure: no I/O, no clock, no environment.
 
 pub mod alert;
 pub mod app;
+pub mod auth_setup;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -27,6 +27,7 @@ pub mod cluster;
 pub mod notifications;
 pub mod scripts;
 pub mod searching;
+pub mod secure_settings;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.

@@ -76,6 +76,42 @@ impl Password {
     }
 }
 
+/// What OpenSearch tells a mail server.
+#[derive(Clone)]
+pub struct MailPassword(SecretString);
+
+impl From<String> for MailPassword {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl MailPassword {
+    /// The password in clear, for the one place that hands it to the keystore's tool.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// What opens OpenSearch's keystore, where it is protected.
+#[derive(Clone)]
+pub struct KeystorePassword(SecretString);
+
+impl From<String> for KeystorePassword {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl KeystorePassword {
+    /// The password in clear, for the keystore's tool and for the store's reload.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
 /// A user name with its password.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -86,6 +122,18 @@ pub struct Login {
 }
 
 impl fmt::Debug for WebhookToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+impl fmt::Debug for MailPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+impl fmt::Debug for KeystorePassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[REDACTED]")
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Config, Fault, Faults, IndexSettings, Local, Outcome,
+    Config, Fault, Faults, IndexSettings, KeystoreSettings, Local, Outcome,
     curlrc::{self, Curlrc},
     parse, settings, units,
 };
@@ -112,6 +112,12 @@ where
             admin,
             warnings: Vec::new(),
         })
+    }
+
+    pub(super) fn keystore(&mut self) -> Option<KeystoreSettings> {
+        let store = self.store();
+        let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
+        Some(KeystoreSettings { store: store?, provisioning_dir, home: None, warnings: Vec::new() })
     }
 
     pub(super) fn listen(&mut self) -> Option<SocketAddr> {

@@ -35,6 +35,28 @@ pub async fn about(client: &Client) -> Result<About, Error> {
     Ok(About { is_opensearch, version: version.to_owned() })
 }
 
+/// The plugins that every node has.
+///
+/// # Errors
+/// [`Error`].
+pub async fn plugins(client: &Client) -> Result<Vec<String>, Error> {
+    let answer = client.call(Method::Get, "/_nodes/plugins?filter_path=nodes.*.plugins.name", None);
+    let answer = answer.await?;
+    let nodes = answer.get("nodes").and_then(Value::as_object);
+    let nodes = nodes.ok_or_else(|| Error::Malformed("no nodes in the answer".to_owned()))?;
+    let of = |node: &Value| -> Vec<String> {
+        let plugins = node.get("plugins").and_then(Value::as_array);
+        let names = plugins.into_iter().flatten().filter_map(|plugin| plugin.get("name")?.as_str());
+        names.map(str::to_owned).collect()
+    };
+    let mut all = nodes.values().map(of);
+    let mut everywhere = all.next().unwrap_or_default();
+    for plugins in all {
+        everywhere.retain(|plugin| plugins.contains(plugin));
+    }
+    Ok(everywhere)
+}
+
 /// The hosts and networks that webhooks may not go to.
 ///
 /// # Errors

@@ -11,8 +11,10 @@
     reason = "a test may fail loudly, start tasks and look at the clock"
 )]
 
+mod auth_setup;
 mod compat;
 mod dead_letters;
+mod email;
 mod intake;
 mod lifecycle;
 mod lint;

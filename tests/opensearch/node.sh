@@ -16,6 +16,11 @@ node.sh COMMAND
   pause, resume   SIGSTOP, so that the node hangs, and SIGCONT
   status          what runs (exit 0) or that nothing does (exit 1)
   url             the URL, whether it runs or not
+  keystore-command [CONFIG]
+                  the words that run opensearch-keystore on the node's keystore, or on the one in the
+                  folder CONFIG, which must be writable for the node's user
+  keystore-values [CONFIG]
+                  what that keystore holds, NAME=VALUE; its password is read from standard input
   alerting        exit 0 when the node of the last `up` has the alerting and notifications plugins, else 1
 
 Only the answer goes to stdout; progress goes to stderr. Several callers may run it at once.
@@ -244,8 +249,26 @@ status() {
   echo "$health: OpenSearch $OS_VERSION $alerting alerting, $url, process $(pid), $node"
 }
 
+# runs one program at a time, since the tool reads the whole keystore and writes it anew
+keystore_command() { # CONFIG
+  local settings as_user=()
+  mapfile -t settings <"$node.settings" || die "there is no node; run 'node.sh up' first"
+  if [ "$(id -u)" = 0 ]; then
+    as_user=(setpriv "--reuid=$server_user" "--regid=$(id -g "$server_user")" --clear-groups)
+  fi
+  echo flock "$node.keystore-lock" "${as_user[@]}" env OPENSEARCH_PATH_CONF="$1" \
+    OPENSEARCH_JAVA_HOME="${settings[2]}" OPENSEARCH_JAVA_OPTS=-XX:TieredStopAtLevel=1 "${settings[1]}/bin/opensearch-keystore"
+}
+keystore_values() { # CONFIG
+  local settings
+  mapfile -t settings <"$node.settings" || die "there is no node; run 'node.sh up' first"
+  "${settings[2]}/bin/java" -cp "${settings[1]}/lib/*" "$here/KeystoreValues.java" "$1"
+}
+
 command=${1:-}
 [ $# -eq 0 ] || shift
+config=$node/config
+if [[ $command == keystore-* ]] && [ $# -gt 0 ]; then config=$1; shift; fi
 refresh=no
 if [ "$command" = up ] && [ "${1:-}" = --refresh ]; then refresh=yes; shift; fi
 [ $# -eq 0 ] || die "unknown option '$1'; see node.sh --help"
@@ -262,6 +285,8 @@ case $command in
   status) status ;;
   url) echo "$url" ;;
   alerting) alerting ;;
+  keystore-command) keystore_command "$config" ;;
+  keystore-values) keystore_values "$config" ;;
   -h | --help | help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -1,14 +1,20 @@
 //! The service under test, and the real store.
 
 mod app;
+mod keystore;
+mod mail;
 mod proxy;
 mod reluctant;
 mod store;
+mod terminal;
 
 pub use app::{Answer, App, Process, TOKEN, settings};
+pub use keystore::Keystore;
+pub use mail::MailServer;
 pub use proxy::Proxy;
 pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
+pub use terminal::Terminal;
 
 /// Says that a test was skipped, in the form that `scripts/test` counts.
 pub fn skip(why: &str) {
@@ -32,6 +38,20 @@ macro_rules! store {
         }
         store
     }};
+}
+
+/// A keystore, or `return`s from a test that cannot run without the tool that makes one.
+#[macro_export]
+macro_rules! keystore {
+    ($which:ident) => {
+        match $crate::support::Keystore::$which() {
+            Some(keystore) => keystore,
+            None => {
+                let why = "ALERTLOOP_TEST_OPENSEARCH names no node of tests/opensearch/node.sh";
+                return $crate::support::skip(why);
+            }
+        }
+    };
 }
 
 /// Only one test at a time may use the objects whose names are fixed; they are removed first.
