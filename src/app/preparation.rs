@@ -44,9 +44,13 @@ impl Preparation {
     /// Prepares, and then keeps the known fields fresh until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
         tokio::join!(self.open_gate(stop), self.provision(stop));
+        let mut is_first = true;
         while stop.run_until_cancelled(tokio::time::sleep(AGAIN_EVERY)).await.is_some() {
             if let Ok(fields) = self.fields().await {
                 self.open_gate.send_replace(Some(Arc::new(fields)));
+            }
+            if std::mem::take(&mut is_first) {
+                self.provision_again().await;
             }
             self.follow_secret().await;
         }
@@ -112,6 +116,21 @@ impl Preparation {
             provision::Settings { template: TemplateMode::None, ..self.settings.clone() };
         let ready = |applied: &Applied| self.provisioned(applied);
         provision::run(&self.client, &settings, &self.secret(), ready, stop).await;
+    }
+
+    /// Once more, when all that start together with us have started: Malcolm's own script may have
+    /// made its objects right after we looked.
+    async fn provision_again(&self) {
+        if !self.provision || !self.settings.is_opensearch {
+            return;
+        }
+        let secret = self.secret();
+        let options = Options::default();
+        // What fails now was done before; the doctor tells the rest.
+        if let Ok(applied) = provision::apply(&self.client, &self.settings, &secret, options).await
+        {
+            self.provisioned(&applied);
+        }
     }
 
     /// Accepts the secret that the channel carries now, whoever put it there.

@@ -3,17 +3,17 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, Stdio},
 };
 
+use alertloop::opensearch::alerting::{self, Family};
 use opensearch::http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
     keystore, store,
-    support::{Keystore, MailServer, Store, skip},
+    support::{Keystore, MailServer, Process, Store, provisioning, settings, skip},
 };
 
 /// The login at the mail server. The password has what tools like to stumble over.
@@ -68,7 +68,6 @@ impl<'a> Account<'a> {
         let files =
             ["--from", USERNAME, "--recipient=soc@example.org", "--provisioning-dir", folder];
         self.store_login(PASSWORD, &[&mail[..], &files].concat());
-        apply(self.store, self.folder.path()).await;
         let session = json!({"firstPacket": 1_794_000_000_000_i64});
         let path = format!("{}/_doc/session?refresh=true", self.store.index("261105"));
         self.json(Method::Put, &path, session).await;
@@ -90,8 +89,35 @@ impl<'a> Account<'a> {
                 }]
             }}]
         });
-        let made = self.json(Method::Post, "_plugins/_alerting/monitors", monitor).await;
-        self.monitor = Some(made["_id"].as_str().expect("an id").to_owned());
+        fs::create_dir(self.folder.path().join("monitors")).expect("a folder");
+        fs::write(self.folder.path().join("monitors/mail.json"), monitor.to_string())
+            .expect("a file");
+        let told = self.provision(&["apply"]);
+        assert!(told.contains("done: create      channel  smtp_account_"), "{told}");
+        let client = self.store.client();
+        let made = alerting::named(&client, Family::Monitor, &[&self.name]).await;
+        self.monitor = Some(made.expect("a search")[0].id.clone());
+    }
+
+    /// Runs `provision` with the files of this account and none of those that are shipped.
+    fn provision(&self, arguments: &[&str]) -> String {
+        let folder = self.folder.path();
+        for file in [
+            "channels/malcolm_api_loopback_webhook.json",
+            "monitors/malcolm_api_loopback_monitor.json",
+        ] {
+            fs::write(folder.join(file), "").expect("a file");
+        }
+        let mut settings = settings(self.store, folder);
+        let folder = folder.to_str().expect("UTF-8").to_owned();
+        settings.insert("ALERTLOOP_PROVISIONING_DIR".to_owned(), folder);
+        settings.insert("ALERTLOOP_TEMPLATE".to_owned(), "none".to_owned());
+        let arguments = [&["provision"], arguments].concat();
+        let output = Process::command(&settings, &arguments).output().expect("a process");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let fault = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}{fault}");
+        told
     }
 
     /// Fires the monitor, and gives its alert.
@@ -118,30 +144,18 @@ impl<'a> Account<'a> {
     }
 
     /// Takes everything away again.
-    async fn remove(self) {
+    fn remove(self) {
         let told = self.auth_setup(&["--remove", &self.name]);
         assert!(told.contains("variables removed: opensearch.notifications."), "{told}");
-        let monitor = format!("_plugins/_alerting/monitors/{}", self.monitor.clone().unwrap());
-        self.json(Method::Delete, &monitor, Value::Null).await;
-        for id in [format!("email_{}", self.name), format!("smtp_account_{}", self.name)] {
-            let path = format!("_plugins/_notifications/configs/{id}");
-            self.json(Method::Delete, &path, Value::Null).await;
+        for folder in ["channels", "monitors"] {
+            for file in fs::read_dir(self.folder.path().join(folder)).expect("a folder") {
+                fs::remove_file(file.expect("a file").path()).expect("a removal");
+            }
         }
-    }
-}
-
-/// Gives OpenSearch the files that `auth-setup` wrote: first the account, since a channel whose
-/// account is missing is refused.
-async fn apply(store: &Store, folder: &Path) {
-    let mut documents: Vec<Value> = fs::read_dir(folder.join("channels"))
-        .expect("a folder")
-        .map(|file| fs::read(file.expect("a file").path()).expect("its bytes"))
-        .map(|bytes| serde_json::from_slice(&bytes).expect("JSON"))
-        .collect();
-    documents.sort_by_key(|document| document["config"]["config_type"] != "smtp_account");
-    for document in documents {
-        let path = "_plugins/_notifications/configs";
-        store.json(Method::Post, path, document).await.expect("a channel");
+        let told = self.provision(&["apply", "--prune", "--yes"]);
+        for object in ["monitor  ", "channel  email_", "channel  smtp_account_"] {
+            assert!(told.contains(&format!("done: delete      {object}{}", self.name)), "{told}");
+        }
     }
 }
 
@@ -152,6 +166,7 @@ async fn a_monitor_that_fires_sends_a_mail_with_the_stored_login_and_no_mail_wit
         Ok(server) => server,
         Err(why) => return skip(&why),
     };
+    let _turn = provisioning(&store).await;
     let mut account = Account::new(&store, &keystore);
     account.make(&server).await;
 
@@ -171,7 +186,7 @@ async fn a_monitor_that_fires_sends_a_mail_with_the_stored_login_and_no_mail_wit
     assert!(fault.contains("535 5.7.8 Authentication credentials invalid"), "{fault}");
     assert_eq!(server.next(), json!({"refused": USERNAME}));
 
-    account.remove().await;
+    account.remove();
     let rest = server.rest();
     assert!(rest.iter().all(|told| told["mail"].is_null()), "{rest:#?}");
 }
@@ -184,12 +199,13 @@ async fn a_mail_server_whose_certificate_is_not_trusted_gets_no_password() {
         Ok(server) => server,
         Err(why) => return skip(&why),
     };
+    let _turn = provisioning(&store).await;
     let mut account = Account::new(&store, &keystore);
     account.make(&server).await;
     let alert = account.fire().await;
     assert_eq!(alert["state"], "ERROR", "{alert:#}");
     let fault = alert["error_message"].as_str().expect("a reason");
     assert!(fault.contains("sendEmail Error, status:Could not convert socket to TLS"), "{fault}");
-    account.remove().await;
+    account.remove();
     assert_eq!(server.rest(), Vec::<Value>::new());
 }
