@@ -10,7 +10,7 @@
 //! store refuse any other composable template of the same pattern and priority, and Malcolm's own
 //! has just that. A legacy template gives way to every composable one.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub mod rehearsal;
 pub mod sealed;
 pub mod shape;
 
+use plan::Action;
 pub use plan::{ChannelSecret, Plan, Step, plan};
 pub use probe::{Live, known_fields, probe};
 
@@ -257,8 +258,14 @@ pub async fn run(
 }
 
 fn report(applied: &Applied) {
+    let mut reasons = BTreeSet::new();
     for step in &applied.after.steps {
-        if step.is_warning() {
+        if let Action::Unavailable { reason } = &step.action {
+            // One line for all objects that cannot be had for the same reason.
+            if reasons.insert(reason) {
+                warn!("not provisioned: {step}");
+            }
+        } else if step.is_warning() {
             warn!("provisioning: {step}");
         } else if applied.done.iter().all(|done| done.name != step.name) {
             info!("provisioning: {step}");

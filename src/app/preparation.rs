@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     clock,
@@ -109,6 +109,11 @@ impl Preparation {
     async fn provision(&self, stop: &CancellationToken) {
         if !self.provision || !self.settings.is_opensearch {
             self.readiness.provisioning("off");
+            if self.provision {
+                warn!(
+                    "channels and monitors are not provisioned: OPENSEARCH_PRIMARY names Elasticsearch, which has none; alerts of other sources are recorded all the same"
+                );
+            }
             return;
         }
         // The template is the gate's business.

@@ -227,6 +227,8 @@ pub(crate) fn token_of(channel: &Config) -> Option<WebhookToken> {
 fn no_alerting(settings: &Settings, live: &Live) -> Option<&'static str> {
     if !settings.is_opensearch || !live.about.is_opensearch {
         Some("the store is not OpenSearch; alerts of other sources are still recorded")
+    } else if live.channels.is_none() && live.about.version.starts_with("1.") {
+        Some("OpenSearch 1.x has no channels; `alertloop doctor` lists its destinations")
     } else if live.channels.is_none() {
         Some("the store has no Notifications plugin")
     } else if !live.has_alerting {

@@ -15,6 +15,7 @@ mod auth_setup;
 mod compat;
 mod dead_letters;
 mod email;
+mod foreign;
 mod intake;
 mod lifecycle;
 mod lint;
