@@ -17,8 +17,7 @@ use tracing::{error, warn};
 use crate::{
     app,
     config::{Config, Faults, SettingsArgs, settings},
-    doctor, intake_token,
-    opensearch::Client,
+    intake_token,
     secrets::WebhookToken,
     shutdown,
     spool::rescue,
@@ -26,6 +25,7 @@ use crate::{
 };
 
 mod dead_letters;
+mod doctor;
 mod health;
 mod provision;
 
@@ -72,8 +72,8 @@ enum Command {
         action: dead_letters::Action,
     },
     /// Say what is wrong with this set-up, one line a finding, with the mend
-    #[command(after_help = DOCTOR_EXAMPLES)]
-    Doctor(TableArgs),
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Look after the file that keeps alerts until they are stored
     #[command(after_help = SPOOL_EXAMPLES, arg_required_else_help = true)]
     Spool {
@@ -113,13 +113,6 @@ Examples:
 
 `check` exits with 1 when the file is damaged. `rescue` keeps the damaged file beside the new one.";
 
-const DOCTOR_EXAMPLES: &str = "\
-Examples:
-  alertloop doctor
-  alertloop doctor --output json
-
-Exits with 1 when something fails.";
-
 const HEALTH_EXAMPLES: &str = "\
 Examples:
   alertloop health
@@ -151,14 +144,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { settings } => serve(configure(&settings)?).await,
         Command::Provision { action } => provision::run(&action).await,
-        Command::Doctor(args) => {
-            let config = configure(&args.settings)?;
-            let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
-            let settings = app::provision_settings(&config);
-            let report = doctor::run(&client, &settings, &config.data_dir, token.as_ref()).await;
-            show(args.output, &report)?;
-            Ok(ExitCode::from(report.exit_code()))
-        }
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::Spool { action: Spool::Check(args) } => {
             let config = configure(&args.settings)?;
             let checked = rescue::check(&config.data_dir)?;
@@ -291,7 +277,7 @@ mod tests {
             ("alertloop provision plan --output json --opensearch-url http://x", true),
             ("alertloop provision apply --output yaml", false),
             ("alertloop provision", false),
-            ("alertloop doctor --output text", true),
+            ("alertloop doctor --output text --strict", true),
             ("alertloop dead-letters", false),
             ("alertloop dead-letters list --reason json --source - --output json", true),
             ("alertloop dead-letters list --reason=", false),

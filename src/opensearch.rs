@@ -25,6 +25,7 @@ pub mod alerts;
 pub mod bulk;
 pub mod cluster;
 pub mod notifications;
+pub mod security;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.
@@ -183,7 +184,7 @@ impl Client {
             .transport
             .send(method, path, headers, no_query, body, Some(self.timeout))
             .await
-            .map_err(|fault| Error::Unreachable(innermost(&fault)))?;
+            .map_err(|fault| Error::Unreachable(explained(innermost(&fault))))?;
         let status = response.status_code().as_u16();
         let bytes =
             response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
@@ -204,6 +205,19 @@ fn innermost(fault: &opensearch::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+/// Names the setting that mends a certificate that is not trusted: the TLS library does not know it.
+fn explained(cause: String) -> String {
+    let Some(why) = cause.strip_prefix("invalid peer certificate: ") else { return cause };
+    let mend = if why.contains("NotValidForName") || why.contains("not valid for name") {
+        "correct OPENSEARCH_URL, which must be a name in the certificate"
+    } else if why.contains("xpired") {
+        "the store needs a new one"
+    } else {
+        "name the PEM file of its CA in ALERTLOOP_OPENSEARCH_CA"
+    };
+    format!("the store's certificate is not trusted ({why}): {mend}")
 }
 
 /// The store's own words in an error body, else the start of the body.
@@ -250,6 +264,19 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(reason_of(body.as_bytes()), want);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_names_the_setting_that_mends_it() {
+        for (cause, want) in [
+            ("invalid peer certificate: UnknownIssuer", "ALERTLOOP_OPENSEARCH_CA"),
+            ("invalid peer certificate: certificate not valid for name \"x\"", "OPENSEARCH_URL"),
+            ("invalid peer certificate: certificate expired: verification…", "a new one"),
+            ("Connection refused (os error 111)", "refused"),
+        ] {
+            let text = explained(cause.to_owned());
+            assert!(text.contains(want), "{text}");
         }
     }
 

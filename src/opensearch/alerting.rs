@@ -95,6 +95,17 @@ fn read_hit(hit: &Value) -> Option<Monitor> {
     })
 }
 
+/// The names of the destinations of OpenSearch 1.x, in whose place 2.0 has channels.
+///
+/// # Errors
+/// [`Error`].
+pub async fn destinations(client: &Client) -> Result<Vec<String>, Error> {
+    let path = "/_plugins/_alerting/destinations?size=200";
+    let answer = client.call(Method::Get, path, None).await?;
+    let list = answer.get("destinations").and_then(Value::as_array).into_iter().flatten();
+    Ok(list.filter_map(|one| one.get("name")?.as_str().map(str::to_owned)).collect())
+}
+
 /// Creates a monitor; the store chooses its id.
 ///
 /// # Errors

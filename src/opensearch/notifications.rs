@@ -120,6 +120,32 @@ pub async fn update(client: &Client, id: &str, config: &Config) -> Result<(), Er
     client.call(Method::Put, &path, Some(&json!({ "config": config }))).await.map(drop)
 }
 
+/// Has the store send its test message through a channel, and gives what the receiver answered (the
+/// body, for a webhook). It may take as long as the receiver does, up to 50 s.
+///
+/// # Errors
+/// [`Error`]; where the message could not be delivered [`status_text`] tells why.
+pub async fn test(client: &Client, id: &str) -> Result<String, Error> {
+    let path = format!("/_plugins/_notifications/feature/test/{}", segment(id));
+    let answer = client.call(Method::Post, &path, None).await?;
+    let text = answer.pointer("/status_list/0/delivery_status/status_text");
+    let text = text.and_then(Value::as_str);
+    text.map(str::to_owned).ok_or_else(|| Error::Malformed("no delivery_status".to_owned()))
+}
+
+/// Why a message was not delivered, in a text of the store that holds the delivery's status as JSON:
+/// the reason of a failed [`test`], or an alert's `error_message`. Older ones hold words alone.
+#[must_use]
+pub fn status_text(text: &str) -> String {
+    let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();
+    let first = serde_json::Deserializer::from_str(json).into_iter::<Value>().next();
+    let status = first.and_then(Result::ok).and_then(|status| {
+        let text = status.pointer("/event_status_list/0/delivery_status/status_text")?;
+        text.as_str().map(str::to_owned)
+    });
+    status.unwrap_or_else(|| text.trim().to_owned())
+}
+
 /// Deletes a channel; one that is gone already is success.
 ///
 /// # Errors
@@ -138,6 +164,20 @@ pub async fn delete(client: &Client, id: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_a_failed_delivery_is_found_in_the_stores_text() {
+        let json = r#"{"event_status_list": [{"config_id":"a","delivery_status":
+            {"status_code":"500","status_text":"Connection refused"}}]}"#;
+        for (text, want) in [
+            (json.to_owned(), "Connection refused"),
+            (format!("Failed running action: {json} and so on"), "Connection refused"),
+            ("only {words".to_owned(), "only {words"),
+            (" For input string: \"LOCKED\" ".to_owned(), "For input string: \"LOCKED\""),
+        ] {
+            assert_eq!(status_text(&text), want);
+        }
+    }
 
     #[test]
     fn a_config_goes_through_unharmed_and_shows_no_secret() -> Result<(), serde_json::Error> {

@@ -50,4 +50,9 @@ cat > "$dir/config/opensearch-security/internal_users.yml" <<USERS
 _meta: {type: internalusers, config_version: 2}
 admin: {hash: '$hash', reserved: true, backend_roles: [admin]}
 USERS
+# as shipped it gives every user the role own_index, which lets anybody write in bulk
+cat > "$dir/config/opensearch-security/roles_mapping.yml" <<MAPPING
+_meta: {type: rolesmapping, config_version: 2}
+all_access: {reserved: false, backend_roles: [admin]}
+MAPPING
 chmod -R go-rwx "$certs" "$dir/config/opensearch-security"
