@@ -226,8 +226,8 @@ mod tests {
             let stats = Stats { waiting, oldest, dead_letters, ..Stats::default() };
             let mut report = Report::default();
             backlog(&mut report, &stats, now);
-            let states: Vec<_> = report.findings.iter().map(|finding| finding.state).collect();
-            assert_eq!(states, want);
+            let found: Vec<_> = report.findings.iter().map(|finding| finding.state).collect();
+            assert_eq!(found, want);
         }
     }
 }

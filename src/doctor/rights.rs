@@ -63,7 +63,7 @@ pub(super) async fn look(report: &mut Report, client: &Client, setup: &Setup) {
             Err(fault) => return report.unread("rights", &fault),
         }
     }
-    judge(report, &user, answers, setup);
+    judge(report, &user, &answers, setup);
 }
 
 async fn ask(client: &Client, question: &Question) -> Result<Leave, Error> {
@@ -173,7 +173,7 @@ fn monitor(pattern: &str) -> Value {
         "triggers": []})
 }
 
-fn judge(report: &mut Report, user: &User, answers: Answers, setup: &Setup) {
+fn judge(report: &mut Report, user: &User, answers: &Answers, setup: &Setup) {
     let User { name, roles, .. } = user;
     let of = |kind: For| {
         let names = answers.lacking.iter().filter(|(is_for, _)| *is_for == kind);
@@ -264,7 +264,7 @@ mod tests {
             ),
         ] {
             let mut report = Report::default();
-            judge(&mut report, &user(&[]), Answers { lacking, unknown }, &Setup::for_tests());
+            judge(&mut report, &user(&[]), &Answers { lacking, unknown }, &Setup::for_tests());
             let states: Vec<_> = report.findings.iter().map(|finding| finding.state).collect();
             assert_eq!(states, want);
             assert!(report.findings[0].what.contains(text), "{report}");

@@ -224,7 +224,7 @@ mod tests {
         };
         let whole = node("a", &PLUGINS);
         let part = node("b", &PLUGINS[..2]);
-        assert_eq!(lacking(&[whole.clone()]), [""; 0]);
+        assert_eq!(lacking(std::slice::from_ref(&whole)), [""; 0]);
         assert_eq!(lacking(&[whole, part]), ["b lacks opensearch-notifications-core"]);
     }
 

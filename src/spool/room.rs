@@ -90,6 +90,9 @@ pub struct Disk {
 
 impl Disk {
     /// The disk under a folder.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
     pub fn under(dir: &Path) -> std::io::Result<Self> {
         let disk = rustix::fs::statvfs(dir)?;
         let part = disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART;

@@ -1,0 +1,668 @@
+//! A store with the security plugin: what its user must be allowed, what is seen where that is
+//! missing, and the ways to be let in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alertloop::{
+    config::Config,
+    opensearch::{Client, cluster},
+    secrets::WebhookToken,
+};
+use opensearch::http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    store,
+    support::{self, Answer, App, Process, Store, TOKEN, settings},
+};
+
+const ROLES: [(&str, &str); 3] = [
+    ("alertloop", include_str!("../../provisioning/security/alertloop.json")),
+    (
+        "alertloop_provisioning",
+        include_str!("../../provisioning/security/alertloop_provisioning.json"),
+    ),
+    ("alertloop_keystore", include_str!("../../provisioning/security/alertloop_keystore.json")),
+];
+const SECURITY: &str = "/_plugins/_security/api";
+/// What a role says of the session records' indices.
+const PATTERN: &str = "arkime_sessions3-*";
+const STATE: &str = "alertloop-provisioned";
+
+/// The roles that we ship, for the indices of one test.
+fn shipped(store: &Store, names: &[&str]) -> Vec<Value> {
+    let chosen = ROLES.iter().filter(|(name, _)| names.contains(name));
+    chosen
+        .map(|(_, text)| {
+            serde_json::from_str(&text.replace(PATTERN, store.pattern())).expect("a role")
+        })
+        .collect()
+}
+
+/// Their permissions: of the cluster, and of each index pattern.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Permissions {
+    cluster: BTreeSet<String>,
+    index: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Permissions {
+    fn of(roles: &[Value]) -> Self {
+        let texts = |value: &Value| -> Vec<String> {
+            let list = value.as_array().into_iter().flatten();
+            list.map(|one| one.as_str().expect("a text").to_owned()).collect()
+        };
+        let mut all = Self::default();
+        for role in roles {
+            all.cluster.extend(texts(&role["cluster_permissions"]));
+            for part in role["index_permissions"].as_array().expect("a list") {
+                for pattern in texts(&part["index_patterns"]) {
+                    let actions = texts(&part["allowed_actions"]);
+                    all.index.entry(pattern).or_default().extend(actions);
+                }
+            }
+        }
+        all
+    }
+
+    fn without(mut self, part: &str) -> Self {
+        self.cluster.retain(|name| !name.contains(part));
+        for actions in self.index.values_mut() {
+            actions.retain(|name| !name.contains(part));
+        }
+        self
+    }
+
+    fn role(&self) -> Value {
+        let index = self.index.iter().filter(|(_, actions)| !actions.is_empty());
+        let index: Vec<_> = index
+            .map(|(pattern, actions)| json!({"index_patterns": [pattern], "allowed_actions": actions}))
+            .collect();
+        json!({"cluster_permissions": self.cluster, "index_permissions": index})
+    }
+}
+
+/// A user with one role, both made for one test.
+struct User<'a> {
+    store: &'a Store,
+    name: String,
+    password: String,
+    dir: TempDir,
+}
+
+impl<'a> User<'a> {
+    /// Makes it; the password has quotes and more in it.
+    async fn new(store: &'a Store, permissions: &Permissions) -> Self {
+        let name = store.pattern().replace("-*", "user");
+        let password = format!("Q\"uo\\te: #1 {}", &WebhookToken::generate().expose()[..12]);
+        let dir = tempfile::tempdir().expect("a directory");
+        let user = Self { store, name, password, dir };
+        user.may(permissions).await;
+        user.has_password(&user.password).await;
+        user
+    }
+
+    async fn put(&self, kind: &str, body: Value) {
+        let path = format!("{SECURITY}/{kind}/{}", self.name);
+        self.store.json(Method::Put, &path, body).await.expect("a change of users or roles");
+    }
+
+    async fn may(&self, permissions: &Permissions) {
+        self.put("roles", permissions.role()).await;
+    }
+
+    async fn has_password(&self, password: &str) {
+        let body = json!({"password": password, "opendistro_security_roles": [self.name]});
+        self.put("internalusers", body).await;
+    }
+
+    /// The credentials file, as an operator writes it.
+    fn credentials(&self) -> PathBuf {
+        let escaped = self.password.replace('\\', "\\\\").replace('"', "\\\"");
+        self.file("curlrc", &format!("# OpenSearch\nuser: \"{}:{escaped}\"\n", self.name))
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+
+    /// Settings of a service that is this user.
+    fn settings(&self) -> HashMap<String, String> {
+        let mut settings = settings(self.store, self.dir.path());
+        let ca = self.store.access().ca.clone().expect("a CA");
+        let more = [
+            ("OPENSEARCH_SSL_CERTIFICATE_VERIFICATION", "true".to_owned()),
+            ("ALERTLOOP_OPENSEARCH_CA", shown(&ca)),
+            ("OPENSEARCH_CREDS_CONFIG_FILE", shown(&self.credentials())),
+        ];
+        settings.extend(more.map(|(name, value)| (name.to_owned(), value)));
+        settings
+    }
+
+    /// What of its settings concerns the store, for the service in this process.
+    fn access(&self) -> Vec<(String, String)> {
+        let of_store = |name: &str| name.contains("OPENSEARCH");
+        self.settings().into_iter().filter(|(name, _)| of_store(name)).collect()
+    }
+
+    fn client(&self) -> Client {
+        client(&self.settings()).expect("a client")
+    }
+
+    async fn remove(self) {
+        for kind in ["internalusers", "roles"] {
+            let path = format!("{SECURITY}/{kind}/{}", self.name);
+            self.store.json(Method::Delete, &path, Value::Null).await.expect("no user or role");
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+fn pairs(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+/// A client made from settings, as the service makes it.
+fn client(settings: &HashMap<String, String>) -> anyhow::Result<Client> {
+    let config = Config::read(|name| settings.get(name).cloned(), |path| std::fs::read(path));
+    Client::new(&config.unwrap_or_else(|faults| panic!("{faults}")).store)
+}
+
+fn alert(id: &str) -> String {
+    format!(
+        r#"{{"alert":{{"monitor":{{"name":"m"}},"trigger":{{"name":"t"}},"alert":"{id}",
+            "period":{{"start":"2026-11-06T05:00:00.000Z","end":"2026-11-06T05:10:00.000Z"}}}}}}"#
+    )
+}
+
+/// Posts an alert that cannot be stored now, and waits until the service says why.
+async fn trouble_of(app: &App, id: &str) -> String {
+    let request = app.post("/mapi/alert").header("x-alertloop-token", TOKEN).body(alert(id));
+    assert_eq!(Answer::of(request).await.status, 202, "it is kept");
+    let mut seen = Value::Null;
+    let told = async {
+        loop {
+            seen = Answer::of(app.get("/readyz")).await.json;
+            if let Some(trouble) = seen["store"]["trouble"].as_str() {
+                return trouble.to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+    told.unwrap_or_else(|_| panic!("no trouble is told: {seen}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_roles_hold_what_is_asked_for_and_no_more() {
+    let store = store!(secured);
+    let _alone = support::provisioning(&store).await;
+    let user = User::new(&store, &Permissions::default()).await;
+    let mut learner = Learner { client: user.client(), user: &user, has: Permissions::default() };
+    learner.use_everything(store.pattern()).await;
+    let names = ROLES.map(|(name, _)| name);
+    let mut want = Permissions::of(&shipped(&store, &names));
+    // Asked for only where documents bring new fields, which ours need not.
+    want.index.get_mut(STATE).expect("it").remove("indices:admin/mapping/put");
+    assert_eq!(learner.has, want);
+    store.json(Method::Delete, &format!("/{STATE}"), Value::Null).await.expect("no index");
+    user.remove().await;
+}
+
+/// Makes calls, and gives its user each permission that the store says is missing, one at a time.
+struct Learner<'a> {
+    client: Client,
+    user: &'a User<'a>,
+    has: Permissions,
+}
+
+impl Learner<'_> {
+    async fn call(&mut self, index: &str, method: Method, path: &str, body: Value) -> Value {
+        let body = (!body.is_null()).then_some(&body);
+        for _ in 0..12 {
+            let fault = match self.client.call(method, path, body).await {
+                Ok(answer) if answer["errors"] != true => return answer,
+                Ok(answer) => answer.to_string(),
+                Err(fault) if fault.status() == Some(403) => fault.to_string(),
+                Err(_) => return Value::Null,
+            };
+            self.learn(index, &fault, path).await;
+        }
+        panic!("{path} asks for more and more: {:?}", self.has);
+    }
+
+    /// The same for a bulk request of one operation.
+    async fn bulk(&mut self, index: &str, lines: [Value; 2]) {
+        let body = lines.map(|line| format!("{line}\n")).concat();
+        for _ in 0..12 {
+            let answer = self.client.send_ndjson("/_bulk", body.clone().into()).await;
+            let fault = match answer {
+                Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+                Err(fault) => fault.to_string(),
+            };
+            if !fault.contains("no permissions for") {
+                assert!(fault.contains("\"errors\":false"), "{fault}");
+                return;
+            }
+            self.learn(index, &fault, "/_bulk").await;
+        }
+        panic!("a bulk asks for more and more: {:?}", self.has);
+    }
+
+    async fn learn(&mut self, index: &str, fault: &str, path: &str) {
+        let (_, rest) = fault.split_once("no permissions for [").unwrap_or_else(|| {
+            // Alerting itself looks whether who makes a monitor may search its index.
+            assert!(fault.contains("read permissions"), "{path}: {fault}");
+            ("", "indices:data/read/search] and ")
+        });
+        let (names, _) = rest.split_once("] and ").expect("an end");
+        for name in names.split(", ") {
+            // What is said of a whole request belongs to the cluster, and the security plugin
+            // takes it from nowhere else.
+            let of_cluster =
+                ["cluster:", "indices:admin/template/", "indices:admin/index_template/"]
+                    .iter()
+                    .any(|start| name.starts_with(start))
+                    || ["write/bulk", "read/mget", "read/search/template/render"]
+                        .iter()
+                        .any(|rest| name == format!("indices:data/{rest}"));
+            let is_new = if of_cluster {
+                self.has.cluster.insert(name.to_owned())
+            } else {
+                self.has.index.entry(index.to_owned()).or_default().insert(name.to_owned())
+            };
+            assert!(is_new, "{path} asks again for {name}");
+        }
+        self.user.may(&self.has).await;
+    }
+
+    /// Every call that alertloop makes, or will.
+    async fn use_everything(&mut self, pattern: &str) {
+        use Method::{Delete, Get, Post, Put};
+        let index = &pattern.replace('*', "261121");
+        let none = || Value::Null;
+        for path in ["/", "/_template", "/_index_template", "/_index_template/x"] {
+            self.call("", Get, path, none()).await;
+        }
+        let simulate = format!("/_index_template/_simulate_index/{index}");
+        self.call("", Post, &simulate, none()).await;
+        let document = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"hits": 1}});
+        let at = json!({"_index": index, "_id": "1"});
+        self.bulk(pattern, [json!({"create": at}), document.clone()]).await;
+        self.bulk(pattern, [json!({"index": at}), document.clone()]).await;
+        let script = json!({"source": "ctx._source.a = params.a", "params": {"a": 1}});
+        let merge = json!({"script": script, "upsert": document});
+        self.bulk(pattern, [json!({"update": at}), merge]).await;
+        self.call(pattern, Get, &format!("/{index}/_mapping"), none()).await;
+
+        for path in [
+            "/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list",
+            "/_nodes/_local/stats/os",
+            "/_nodes/plugins",
+            "/_cluster/health",
+            "/_plugins/_security/authinfo",
+            "/_plugins/_alerting/destinations",
+            "/_plugins/_alerting/monitors/alerts",
+        ] {
+            self.call("", Get, path, none()).await;
+        }
+        self.call(pattern, Get, &format!("/{pattern}/_settings/index.blocks.*"), none()).await;
+
+        let channels = "/_plugins/_notifications/configs";
+        let config = json!({"name": "learn", "description": "", "config_type": "webhook",
+            "is_enabled": true, "webhook": {"url": "http://127.0.0.1:9/"}});
+        let id = &format!("learn-{}", self.user.name);
+        let new = json!({"config_id": id, "config": config});
+        self.call("", Get, &format!("{channels}/{id}"), none()).await;
+        self.call("", Post, channels, new).await;
+        self.call("", Put, &format!("{channels}/{id}"), json!({"config": config})).await;
+        for path in ["channels", "features"] {
+            self.call("", Get, &format!("/_plugins/_notifications/{path}"), none()).await;
+        }
+        let test = format!("/_plugins/_notifications/feature/test/{id}");
+        self.call("", Post, &test, none()).await;
+
+        let monitors = "/_plugins/_alerting/monitors";
+        let file = include_str!("../../provisioning/monitors/malcolm_api_loopback_monitor.json");
+        let mut monitor: Value = serde_json::from_str(file).expect("JSON");
+        monitor["inputs"][0]["search"]["indices"] = json!([pattern]);
+        monitor["inputs"][0]["search"]["query"] = json!({"query": {"match_all": {}}});
+        let all = json!({"query": {"match_all": {}}});
+        self.call("", Post, &format!("{monitors}/_search"), all.clone()).await;
+        let made = self.call(pattern, Post, monitors, monitor.clone()).await;
+        let monitor_id = made["_id"].as_str().expect("an id").to_owned();
+        let one = format!("{monitors}/{monitor_id}");
+        self.call("", Get, &one, none()).await;
+        self.call(pattern, Put, &one, monitor).await;
+        let run = format!("{one}/_execute?dryrun=true");
+        let ran = self.call(pattern, Post, &run, none()).await;
+        assert_eq!(ran["input_results"]["error"], Value::Null, "{ran}");
+
+        let workflows = "/_plugins/_alerting/workflows";
+        let delegates = json!([{"order": 1, "monitor_id": monitor_id}]);
+        let workflow = json!({"type": "workflow", "workflow_type": "composite", "name": "learn",
+            "enabled": false, "schedule": {"period": {"interval": 1, "unit": "DAYS"}},
+            "inputs": [{"composite_input": {"sequence": {"delegates": delegates}}}],
+            "triggers": []});
+        let made = self.call(pattern, Post, workflows, workflow.clone()).await;
+        let flow = format!("{workflows}/{}", made["_id"].as_str().expect("an id"));
+        self.call("", Get, &flow, none()).await;
+        self.call(pattern, Put, &flow, workflow).await;
+        self.call(pattern, Post, &format!("{flow}/_execute?dryrun=true"), json!({})).await;
+        for path in [flow, one, format!("{channels}/{id}")] {
+            self.call("", Delete, &path, none()).await;
+        }
+
+        let template = json!({"index_patterns": [format!("{id}-*")]});
+        for family in ["_template", "_index_template"] {
+            let path = format!("/{family}/{id}");
+            self.call("", Put, &path, template.clone()).await;
+            self.call("", Delete, &path, none()).await;
+        }
+        let message = json!({"source": "{{a}}", "params": {"a": 1}});
+        self.call("", Post, "/_render/template", message).await;
+        let condition = json!({"script": {"source": "1 + 1"}});
+        self.call("", Post, "/_scripts/painless/_execute", condition).await;
+
+        let settings = json!({"settings": {"number_of_shards": 1},
+            "mappings": {"dynamic": false, "properties": {"a": {"type": "keyword"}}}});
+        self.call(STATE, Put, &format!("/{STATE}"), settings).await;
+        let wrote = self.call(STATE, Put, &format!("/{STATE}/_doc/1"), json!({"a": 1})).await;
+        let (number, term) = (&wrote["_seq_no"], &wrote["_primary_term"]);
+        let again = format!("/{STATE}/_doc/1?if_seq_no={number}&if_primary_term={term}");
+        let wrote = self.call(STATE, Put, &again, json!({"a": 2})).await;
+        assert_eq!(wrote["result"], "updated", "{wrote}");
+        self.call(STATE, Get, &format!("/{STATE}/_doc/1"), none()).await;
+        self.call(STATE, Post, &format!("/{STATE}/_mget"), json!({"ids": ["1"]})).await;
+        self.call(STATE, Post, &format!("/{STATE}/_search"), all).await;
+        self.call(STATE, Post, &format!("/{STATE}/_refresh"), none()).await;
+        self.call(STATE, Get, &format!("/{STATE}/_mapping"), none()).await;
+        self.call(STATE, Get, &format!("/{STATE}"), none()).await;
+        self.call(STATE, Delete, &format!("/{STATE}/_doc/1"), none()).await;
+
+        self.call("", Post, "/_nodes/reload_secure_settings", json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_shipped_roles_the_whole_loop_works() {
+    let store = store!(secured);
+    let _alone = support::provisioning(&store).await;
+    let roles = shipped(&store, &["alertloop", "alertloop_provisioning"]);
+    let user = User::new(&store, &Permissions::of(&roles)).await;
+    let access = user.access();
+    let more = [pairs(&access), vec![("ALERTLOOP_TEMPLATE", "auto")]].concat();
+    let app = App::start_provisioning_with(&store, &more).await;
+    app.wait_until_provisioned().await;
+
+    let session = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"module": "zeek"}});
+    let path = format!("{}/_doc/session?refresh=true", store.index("261105"));
+    store.json(Method::Put, &path, session).await.expect("a session");
+    // The user's own monitor: it runs with the user's roles.
+    let monitors = "/_plugins/_alerting/monitors";
+    let name = json!({"query": {"term": {"monitor.name.keyword": "Malcolm API Loopback Monitor"}}});
+    let found = store.json(Method::Post, &format!("{monitors}/_search"), name).await;
+    let hit = found.expect("a search")["hits"]["hits"][0].take();
+    let mut monitor = hit["_source"].clone();
+    assert_eq!(monitor["inputs"][0]["search"]["indices"], json!([store.pattern()]), "{monitor}");
+    monitor["inputs"][0]["search"]["query"] = json!({"size": 0, "query": {"match_all": {}}});
+    let trigger = &mut monitor["triggers"][0]["query_level_trigger"];
+    trigger["condition"]["script"]["source"] = json!("ctx.results[0].hits.total.value > 0");
+    let one = format!("{monitors}/{}", hit["_id"].as_str().expect("an id"));
+    user.client().call(Method::Put, &one, Some(&monitor)).await.expect("an edit");
+    let run = format!("{one}/_execute?dryrun=false");
+    user.client().call(Method::Post, &run, None).await.expect("a run");
+    let records = store.wait_for_records(2).await;
+    let record = records.iter().find(|hit| hit["_source"]["event"]["dataset"] == "alerting");
+    let record = record.unwrap_or_else(|| panic!("{records:#?}"));
+    assert_eq!(record["_source"]["event"]["hits"], 1);
+    assert!(record["_source"]["event"]["id"].is_string(), "the user may ask for the alert's id");
+
+    let mut settings = user.settings();
+    let webhook = app.url("/mapi/alert");
+    for (name, value) in [
+        ("ALERTLOOP_PROVISION", "true"),
+        ("ALERTLOOP_WEBHOOK_URL", webhook.as_str()),
+        ("ALERTLOOP_SPOOL_MAX_BYTES", "100 MiB"),
+    ] {
+        settings.insert(name.to_owned(), value.to_owned());
+    }
+    let (code, text, _) = Process::output(&settings, &["doctor"]);
+    assert_eq!(code, 0, "{text}");
+    let of_rights = ["cannot be looked at", "lacks", "permission"];
+    assert!(!of_rights.iter().any(|word| text.contains(word)), "{text}");
+    for want in ["rights    \"", "webhook   the store posts to", "user      \""] {
+        assert!(text.contains(&format!("ok    {want}")), "{want}: {text}");
+    }
+    app.stop().await;
+    store.remove_loopback().await;
+    store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
+    user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_write_alerts_wait_and_are_stored_once_it_is_given() {
+    let store = store!(secured);
+    let roles = Permissions::of(&shipped(&store, &["alertloop"]));
+    for part in ["data/write", "indices:admin/create", "data/write/update"] {
+        let user = User::new(&store, &roles.clone().without(part)).await;
+        let access = user.access();
+        let app = App::start(&store, &pairs(&access)).await;
+        let id = part.replace([':', '/'], "");
+        if part == "data/write/update" {
+            // Only an alert that fires again is an update.
+            user.may(&roles).await;
+            assert_eq!(app.alert(alert(&id)).await.status, 200);
+            user.may(&roles.clone().without(part)).await;
+        }
+        let again = alert(&id).replace("05:10:00", "05:20:00");
+        let request = app.post("/mapi/alert").header("x-alertloop-token", TOKEN).body(again);
+        assert_eq!(Answer::of(request).await.status, 202, "{part}: it is kept");
+        let (_, text, _) = Process::output(&user.settings(), &["doctor"]);
+        let told = text.lines().find(|line| line.starts_with("FAIL  rights")).unwrap_or_default();
+        assert!(told.contains(&user.name) && told.contains(part), "{part}: {text}");
+        assert!(told.contains("provisioning/security/alertloop.json"), "{text}");
+        let ready = Answer::of(app.get("/readyz")).await.json;
+        assert_eq!(ready["spool"]["waiting"], 1, "{part}: {ready}");
+
+        user.may(&roles).await;
+        store.wait_for_records(1).await;
+        app.stop().await;
+        for hit in store.records().await {
+            let index = hit["_index"].as_str().expect("an index").to_owned();
+            store.json(Method::Delete, &format!("/{index}"), Value::Null).await.expect("none");
+        }
+        user.remove().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_without_a_right_says_which_and_whose() {
+    let store = store!(secured);
+    let _alone = support::provisioning(&store).await;
+    let roles = Permissions::of(&shipped(&store, &["alertloop", "alertloop_provisioning"]));
+    let user = User::new(&store, &roles).await;
+    let settings = user.settings();
+    for (part, permission) in [
+        ("/alerting/", "cluster:admin/opendistro/alerting/monitor/search"),
+        ("monitor/write", "cluster:admin/opendistro/alerting/monitor/write"),
+        ("/notifications/", "cluster:admin/opensearch/notifications/configs/get"),
+        ("configs/create", "cluster:admin/opensearch/notifications/configs/create"),
+        ("indices:admin/template/", "indices:admin/template/get"),
+        ("indices:admin/template/put", "indices:admin/template/put"),
+        ("index_template", "indices:admin/index_template/simulate_index"),
+    ] {
+        store.remove_loopback().await;
+        store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.ok();
+        user.may(&roles.clone().without(part)).await;
+        let (code, _, errors) = Process::output(&settings, &["provision", "apply"]);
+        assert_eq!(code, 1, "{part}: {errors}");
+        let whose = format!("no permissions for [{permission}] and User [name={}", user.name);
+        assert!(errors.contains(&whose), "{part}: {errors}");
+        assert!(!errors.contains(&user.password), "{errors}");
+    }
+    user.may(&roles).await;
+    let (code, _, errors) = Process::output(&settings, &["provision", "apply"]);
+    assert_eq!(code, 0, "{errors}");
+    store.remove_loopback().await;
+    store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
+    user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_each_permission_that_it_lacks_itself() {
+    let store = store!(secured);
+    let _alone = support::provisioning(&store).await;
+    let roles = Permissions::of(&shipped(&store, &["alertloop", "alertloop_provisioning"]));
+    let user = User::new(&store, &roles).await;
+    let mut settings = user.settings();
+    settings.insert("ALERTLOOP_PROVISION".to_owned(), "true".to_owned());
+    let (code, _, errors) = Process::output(&settings, &["provision", "apply"]);
+    assert_eq!(code, 0, "{errors}");
+    for (permission, line) in [
+        ("cluster:monitor/main", "FAIL  store "),
+        ("cluster:monitor/nodes/info", "warn  plugins "),
+        ("cluster:monitor/nodes/stats", "warn  clock "),
+        ("cluster:monitor/state", "warn  denied "),
+        ("indices:monitor/settings/get", "warn  index "),
+        ("cluster:admin/opendistro/alerting/alerts/get", "warn  lost "),
+        ("cluster:admin/opendistro/alerting/monitor/search", "FAIL  objects "),
+        ("cluster:admin/opensearch/notifications/configs/get", "FAIL  objects "),
+        ("cluster:admin/opensearch/notifications/test_notification", "warn  webhook "),
+        ("indices:admin/template/get", "FAIL  objects "),
+        ("indices:data/write/index", "FAIL  rights "),
+        ("indices:admin/template/put", "warn  rights "),
+        ("cluster:admin/opensearch/notifications/configs/update", "warn  rights "),
+        ("cluster:admin/opendistro/alerting/monitor/write", "warn  rights "),
+    ] {
+        user.may(&roles.clone().without(permission)).await;
+        let (_, text, _) = Process::output(&settings, &["doctor"]);
+        let told = text.lines().find(|told| told.starts_with(line) && told.contains(permission));
+        assert!(told.is_some_and(|told| told.contains("; to mend: give ")), "{permission}: {text}");
+    }
+    store.remove_loopback().await;
+    store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
+    user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_runs_with_the_roles_of_who_wrote_it_last() {
+    let store = store!(secured);
+    let roles = Permissions::of(&shipped(&store, &["alertloop", "alertloop_provisioning"]));
+    let user = User::new(&store, &roles).await;
+    let path = format!("{}/_doc/1?refresh=true", store.index("261105"));
+    store.json(Method::Put, &path, json!({"a": 1})).await.expect("a document");
+    let monitors = "/_plugins/_alerting/monitors";
+    let monitor = json!({"type": "monitor", "monitor_type": "query_level_monitor",
+        "name": user.name, "enabled": false,
+        "schedule": {"period": {"interval": 1, "unit": "DAYS"}}, "triggers": [],
+        "inputs": [{"search": {"indices": [store.pattern()],
+            "query": {"query": {"match_all": {}}}}}]});
+    let made = user.client().call(Method::Post, monitors, Some(&monitor)).await.expect("made");
+    let one = format!("{monitors}/{}", made["_id"].as_str().expect("an id"));
+    let run = format!("{one}/_execute?dryrun=true");
+    let error_of_run = async || {
+        let ran = store.json(Method::Post, &run, Value::Null).await.expect("a run");
+        ran["input_results"]["error"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(error_of_run().await, "");
+    user.may(&roles.clone().without("data/read/search")).await;
+    let error = error_of_run().await;
+    assert!(error.contains("no permissions for [indices:data/read/search]"), "{error}");
+    assert!(error.contains(&user.name), "run by the admin, with the roles of its maker: {error}");
+    store.json(Method::Put, &one, monitor.clone()).await.expect("the admin's edit");
+    assert_eq!(error_of_run().await, "");
+    let fault = user.client().call(Method::Put, &one, Some(&monitor)).await.expect_err("refused");
+    assert!(fault.to_string().contains("read permissions"), "{fault}");
+    store.json(Method::Delete, &one, Value::Null).await.expect("no monitor");
+    user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ways_to_be_let_in_over_tls() {
+    let store = store!(secured);
+    let user = User::new(&store, &Permissions::of(&shipped(&store, &["alertloop"]))).await;
+    let access = store.access();
+    let certificate = access.certificate.clone().expect("a certificate");
+    let other_ca = user.file("other-ca.pem", include_str!("../captured/other-ca.pem"));
+    let no_file = shown(&user.file("empty-curlrc", ""));
+    let wrong = user.file("wrong-curlrc", &format!("user: {}:wrong\n", user.name));
+    let other_url = store.url().replace("127.0.0.1", "127.0.0.2");
+    let set = |pairs: &[(&str, String)]| {
+        let mut settings = user.settings();
+        for (name, value) in pairs {
+            if value.is_empty() {
+                settings.remove(*name);
+            } else {
+                settings.insert((*name).to_owned(), value.clone());
+            }
+        }
+        settings
+    };
+    let ca = "ALERTLOOP_OPENSEARCH_CA";
+    let credentials = "OPENSEARCH_CREDS_CONFIG_FILE";
+    let verification = "OPENSEARCH_SSL_CERTIFICATE_VERIFICATION";
+    for (why, settings, want) in [
+        ("the right CA, and a password with quotes", set(&[]), ""),
+        (
+            "an untrusted CA",
+            set(&[(ca, shown(&other_ca))]),
+            "name the PEM file of its CA in ALERTLOOP_OPENSEARCH_CA",
+        ),
+        ("no CA", set(&[(ca, String::new())]), "ALERTLOOP_OPENSEARCH_CA"),
+        ("another name", set(&[("OPENSEARCH_URL", other_url)]), "correct OPENSEARCH_URL"),
+        ("no verification", set(&[(ca, String::new()), (verification, "false".to_owned())]), ""),
+        (
+            "a client certificate",
+            set(&[
+                ("ALERTLOOP_OPENSEARCH_CERT", shown(&certificate[0])),
+                ("ALERTLOOP_OPENSEARCH_KEY", shown(&certificate[1])),
+                (credentials, no_file.clone()),
+            ]),
+            "",
+        ),
+        ("no login", set(&[(credentials, no_file)]), "401"),
+        ("a wrong password", set(&[(credentials, shown(&wrong))]), "401"),
+    ] {
+        let answer = cluster::about(&client(&settings).expect("a client")).await;
+        let (code, text, _) = Process::output(&settings, &["doctor"]);
+        match answer {
+            Ok(_) => assert_eq!(want, "", "{why}"),
+            Err(fault) => {
+                assert!(!want.is_empty() && fault.to_string().contains(want), "{why}: {fault}");
+                assert_eq!(code, 1, "{why}: {text}");
+                let told = if want == "401" { "refuses the login" } else { want };
+                assert!(text.contains(told), "{why}: {text}");
+            }
+        }
+        assert!(!text.contains(&user.password), "{text}");
+    }
+    user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_wait_while_the_password_is_wrong_and_are_stored_when_it_is_right_again() {
+    let store = store!(secured);
+    let user = User::new(&store, &Permissions::of(&shipped(&store, &["alertloop"]))).await;
+    let access = user.access();
+    let app = App::start(&store, &pairs(&access)).await;
+    assert_eq!(app.alert(alert("before")).await.status, 200);
+    user.has_password("Changed-By-The-Admin-4711").await;
+    let trouble = trouble_of(&app, "meanwhile").await;
+    assert!(trouble.contains("401"), "{trouble}");
+    assert!(trouble.contains("OPENSEARCH_CREDS_CONFIG_FILE"), "{trouble}");
+    user.has_password(&user.password).await;
+    store.wait_for_records(2).await;
+    app.stop().await;
+    user.remove().await;
+}
