@@ -70,6 +70,13 @@ impl Permissions {
         all
     }
 
+    fn add(&mut self, more: Self) {
+        self.cluster.extend(more.cluster);
+        for (pattern, actions) in more.index {
+            self.index.entry(pattern).or_default().extend(actions);
+        }
+    }
+
     fn without(mut self, part: &str) -> Self {
         self.cluster.retain(|name| !name.contains(part));
         for actions in self.index.values_mut() {
@@ -107,18 +114,21 @@ impl<'a> User<'a> {
         user
     }
 
-    async fn put(&self, kind: &str, body: Value) {
+    async fn change(&self, method: Method, kind: &str, body: Value) {
+        // All users are one document, all roles another: of two changes at once one is refused.
+        static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = ONE_AT_A_TIME.lock().await;
         let path = format!("{SECURITY}/{kind}/{}", self.name);
-        self.store.json(Method::Put, &path, body).await.expect("a change of users or roles");
+        self.store.json(method, &path, body).await.expect("a change of users or roles");
     }
 
     async fn may(&self, permissions: &Permissions) {
-        self.put("roles", permissions.role()).await;
+        self.change(Method::Put, "roles", permissions.role()).await;
     }
 
     async fn has_password(&self, password: &str) {
         let body = json!({"password": password, "opendistro_security_roles": [self.name]});
-        self.put("internalusers", body).await;
+        self.change(Method::Put, "internalusers", body).await;
     }
 
     /// The credentials file, as an operator writes it.
@@ -158,8 +168,7 @@ impl<'a> User<'a> {
 
     async fn remove(self) {
         for kind in ["internalusers", "roles"] {
-            let path = format!("{SECURITY}/{kind}/{}", self.name);
-            self.store.json(Method::Delete, &path, Value::Null).await.expect("no user or role");
+            self.change(Method::Delete, kind, Value::Null).await;
         }
     }
 }
@@ -206,191 +215,296 @@ async fn trouble_of(app: &App, id: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_roles_hold_what_is_asked_for_and_no_more() {
     let store = store!(secured);
-    let _alone = support::provisioning(&store).await;
     let user = User::new(&store, &Permissions::default()).await;
-    let mut learner = Learner { client: user.client(), user: &user, has: Permissions::default() };
-    learner.use_everything(store.pattern()).await;
-    let names = ROLES.map(|(name, _)| name);
-    let mut want = Permissions::of(&shipped(&store, &names));
+    let ground = Ground::new(&store, &user.name).await;
+    let client = user.client();
+    let mut has = Permissions::default();
+    let mut calls = ground.calls();
+    // Each round gives what the refusals of the round before have named.
+    for round in 0.. {
+        assert!(round < 12, "it asks for more and more: {has:?}");
+        let mut asked = Permissions::default();
+        let mut refused = Vec::new();
+        for call in calls {
+            let missing = call.missing(&client).await;
+            for name in &missing {
+                let is_new = match is_of_cluster(name) {
+                    true => {
+                        asked.cluster.insert(name.clone());
+                        !has.cluster.contains(name)
+                    }
+                    false => {
+                        let of_index = asked.index.entry(call.pattern.clone()).or_default();
+                        of_index.insert(name.clone());
+                        !has.index.get(&call.pattern).is_some_and(|known| known.contains(name))
+                    }
+                };
+                assert!(is_new, "{} asks again for {name}", call.path);
+            }
+            if !missing.is_empty() {
+                refused.push(call);
+            }
+        }
+        if refused.is_empty() {
+            break;
+        }
+        has.add(asked);
+        user.may(&has).await;
+        calls = refused;
+    }
+    let mut want = Permissions::of(&shipped(&store, &ROLES.map(|(name, _)| name)));
     // Asked for only where documents bring new fields, which ours need not.
     want.index.get_mut(STATE).expect("it").remove("indices:admin/mapping/put");
-    assert_eq!(learner.has, want);
-    store.json(Method::Delete, &format!("/{STATE}"), Value::Null).await.expect("no index");
+    assert_eq!(has, want);
+    ground.clean(&user.name).await;
     user.remove().await;
 }
 
-/// Makes calls, and gives its user each permission that the store says is missing, one at a time.
-struct Learner<'a> {
-    client: Client,
-    user: &'a User<'a>,
-    has: Permissions,
+/// Whether the security plugin wants a permission for the whole cluster: it takes what is said of a
+/// whole request from nowhere else.
+fn is_of_cluster(name: &str) -> bool {
+    let starts = ["cluster:", "indices:admin/template/", "indices:admin/index_template/"];
+    let whole = ["write/bulk", "read/mget", "read/search/template/render"];
+    starts.iter().any(|start| name.starts_with(start))
+        || whole.iter().any(|rest| name == format!("indices:data/{rest}"))
 }
 
-impl Learner<'_> {
-    async fn call(&mut self, index: &str, method: Method, path: &str, body: Value) -> Value {
-        let body = (!body.is_null()).then_some(&body);
-        for _ in 0..12 {
-            let fault = match self.client.call(method, path, body).await {
-                Ok(answer) if answer["errors"] != true => return answer,
-                Ok(answer) => answer.to_string(),
-                Err(fault) if fault.status() == Some(403) => fault.to_string(),
-                Err(_) => return Value::Null,
-            };
-            self.learn(index, &fault, path).await;
-        }
-        panic!("{path} asks for more and more: {:?}", self.has);
-    }
+/// A call that alertloop makes or will make.
+struct Call {
+    /// The indices that it is about.
+    pattern: String,
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    /// The lines of a bulk request.
+    lines: Vec<Value>,
+}
 
-    /// The same for a bulk request of one operation.
-    async fn bulk(&mut self, index: &str, lines: [Value; 2]) {
-        let body = lines.map(|line| format!("{line}\n")).concat();
-        for _ in 0..12 {
-            let answer = self.client.send_ndjson("/_bulk", body.clone().into()).await;
-            let fault = match answer {
-                Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
-                Err(fault) => fault.to_string(),
-            };
-            if !fault.contains("no permissions for") {
-                assert!(fault.contains("\"errors\":false"), "{fault}");
-                return;
-            }
-            self.learn(index, &fault, "/_bulk").await;
-        }
-        panic!("a bulk asks for more and more: {:?}", self.has);
-    }
-
-    async fn learn(&mut self, index: &str, fault: &str, path: &str) {
-        let (_, rest) = fault.split_once("no permissions for [").unwrap_or_else(|| {
+impl Call {
+    /// The permissions that the store misses for it; any other answer is as good as another here.
+    async fn missing(&self, client: &Client) -> Vec<String> {
+        let answer = if self.lines.is_empty() {
+            let answer = client.call(self.method, &self.path, self.body.as_ref()).await;
+            answer.map(|answer| answer.to_string())
+        } else {
+            let body: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+            let answer = client.send_ndjson(&self.path, body.into()).await;
+            answer.map(|answer| String::from_utf8_lossy(&answer).into_owned())
+        };
+        let text = answer.unwrap_or_else(|fault| fault.to_string());
+        if text.contains("have read permissions for one or more configured index") {
             // Alerting itself looks whether who makes a monitor may search its index.
-            assert!(fault.contains("read permissions"), "{path}: {fault}");
-            ("", "indices:data/read/search] and ")
-        });
-        let (names, _) = rest.split_once("] and ").expect("an end");
-        for name in names.split(", ") {
-            // What is said of a whole request belongs to the cluster, and the security plugin
-            // takes it from nowhere else.
-            let of_cluster =
-                ["cluster:", "indices:admin/template/", "indices:admin/index_template/"]
-                    .iter()
-                    .any(|start| name.starts_with(start))
-                    || ["write/bulk", "read/mget", "read/search/template/render"]
-                        .iter()
-                        .any(|rest| name == format!("indices:data/{rest}"));
-            let is_new = if of_cluster {
-                self.has.cluster.insert(name.to_owned())
-            } else {
-                self.has.index.entry(index.to_owned()).or_default().insert(name.to_owned())
-            };
-            assert!(is_new, "{path} asks again for {name}");
+            return vec!["indices:data/read/search".to_owned()];
         }
-        self.user.may(&self.has).await;
+        let Some((_, rest)) = text.split_once("no permissions for [") else { return Vec::new() };
+        let (names, _) = rest.split_once("] and ").expect("an end");
+        names.split(", ").map(str::to_owned).collect()
+    }
+}
+
+/// What the calls are about, made by the admin, so that none of them needs another.
+struct Ground<'a> {
+    store: &'a Store,
+    id: String,
+    monitor: String,
+    workflow: String,
+}
+
+impl<'a> Ground<'a> {
+    async fn new(store: &'a Store, id: &str) -> Self {
+        let made = async |path: &str, body| {
+            let made = store.json(Method::Post, path, body).await.expect("an object");
+            made["_id"].as_str().unwrap_or_default().to_owned()
+        };
+        store.json(Method::Delete, &format!("/{STATE}"), Value::Null).await.ok();
+        let index = store.index("261120");
+        for path in [format!("/{index}/_doc/1"), format!("/{STATE}/_doc/1")] {
+            store.json(Method::Put, &path, json!({"a": "x"})).await.expect("a document");
+        }
+        let channel = json!({"config_id": id, "config": Self::channel()});
+        made("/_plugins/_notifications/configs", channel).await;
+        let monitor = Self::monitor(store.pattern(), id);
+        let monitor = made("/_plugins/_alerting/monitors", monitor).await;
+        let workflow = Self::workflow(id, &monitor);
+        let workflow = made("/_plugins/_alerting/workflows", workflow).await;
+        Self { store, id: id.to_owned(), monitor, workflow }
     }
 
-    /// Every call that alertloop makes, or will.
-    async fn use_everything(&mut self, pattern: &str) {
-        use Method::{Delete, Get, Post, Put};
-        let index = &pattern.replace('*', "261121");
-        let none = || Value::Null;
-        for path in ["/", "/_template", "/_index_template", "/_index_template/x"] {
-            self.call("", Get, path, none()).await;
-        }
-        let simulate = format!("/_index_template/_simulate_index/{index}");
-        self.call("", Post, &simulate, none()).await;
-        let document = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"hits": 1}});
-        let at = json!({"_index": index, "_id": "1"});
-        self.bulk(pattern, [json!({"create": at}), document.clone()]).await;
-        self.bulk(pattern, [json!({"index": at}), document.clone()]).await;
-        let script = json!({"source": "ctx._source.a = params.a", "params": {"a": 1}});
-        let merge = json!({"script": script, "upsert": document});
-        self.bulk(pattern, [json!({"update": at}), merge]).await;
-        self.call(pattern, Get, &format!("/{index}/_mapping"), none()).await;
+    fn channel() -> Value {
+        json!({"name": "learn", "description": "", "config_type": "webhook",
+            "is_enabled": true, "webhook": {"url": "http://127.0.0.1:9/"}})
+    }
 
-        for path in [
-            "/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list",
-            "/_nodes/_local/stats/os",
-            "/_nodes/plugins",
-            "/_cluster/health",
-            "/_plugins/_security/authinfo",
-            "/_plugins/_alerting/destinations",
-            "/_plugins/_alerting/monitors/alerts",
-        ] {
-            self.call("", Get, path, none()).await;
-        }
-        self.call(pattern, Get, &format!("/{pattern}/_settings/index.blocks.*"), none()).await;
+    fn monitor(pattern: &str, name: &str) -> Value {
+        json!({"type": "monitor", "monitor_type": "query_level_monitor", "name": name,
+            "enabled": false, "schedule": {"period": {"interval": 1, "unit": "DAYS"}},
+            "inputs": [{"search": {"indices": [pattern],
+                "query": {"query": {"match_all": {}}}}}],
+            "triggers": []})
+    }
 
-        let channels = "/_plugins/_notifications/configs";
-        let config = json!({"name": "learn", "description": "", "config_type": "webhook",
-            "is_enabled": true, "webhook": {"url": "http://127.0.0.1:9/"}});
-        let id = &format!("learn-{}", self.user.name);
-        let new = json!({"config_id": id, "config": config});
-        self.call("", Get, &format!("{channels}/{id}"), none()).await;
-        self.call("", Post, channels, new).await;
-        self.call("", Put, &format!("{channels}/{id}"), json!({"config": config})).await;
-        for path in ["channels", "features"] {
-            self.call("", Get, &format!("/_plugins/_notifications/{path}"), none()).await;
-        }
-        let test = format!("/_plugins/_notifications/feature/test/{id}");
-        self.call("", Post, &test, none()).await;
-
-        let monitors = "/_plugins/_alerting/monitors";
-        let file = include_str!("../../provisioning/monitors/malcolm_api_loopback_monitor.json");
-        let mut monitor: Value = serde_json::from_str(file).expect("JSON");
-        monitor["inputs"][0]["search"]["indices"] = json!([pattern]);
-        monitor["inputs"][0]["search"]["query"] = json!({"query": {"match_all": {}}});
-        let all = json!({"query": {"match_all": {}}});
-        self.call("", Post, &format!("{monitors}/_search"), all.clone()).await;
-        let made = self.call(pattern, Post, monitors, monitor.clone()).await;
-        let monitor_id = made["_id"].as_str().expect("an id").to_owned();
-        let one = format!("{monitors}/{monitor_id}");
-        self.call("", Get, &one, none()).await;
-        self.call(pattern, Put, &one, monitor).await;
-        let run = format!("{one}/_execute?dryrun=true");
-        let ran = self.call(pattern, Post, &run, none()).await;
-        assert_eq!(ran["input_results"]["error"], Value::Null, "{ran}");
-
-        let workflows = "/_plugins/_alerting/workflows";
-        let delegates = json!([{"order": 1, "monitor_id": monitor_id}]);
-        let workflow = json!({"type": "workflow", "workflow_type": "composite", "name": "learn",
+    fn workflow(name: &str, monitor: &str) -> Value {
+        let delegates = json!([{"order": 1, "monitor_id": monitor}]);
+        json!({"type": "workflow", "workflow_type": "composite", "name": name,
             "enabled": false, "schedule": {"period": {"interval": 1, "unit": "DAYS"}},
             "inputs": [{"composite_input": {"sequence": {"delegates": delegates}}}],
-            "triggers": []});
-        let made = self.call(pattern, Post, workflows, workflow.clone()).await;
-        let flow = format!("{workflows}/{}", made["_id"].as_str().expect("an id"));
-        self.call("", Get, &flow, none()).await;
-        self.call(pattern, Put, &flow, workflow).await;
-        self.call(pattern, Post, &format!("{flow}/_execute?dryrun=true"), json!({})).await;
-        for path in [flow, one, format!("{channels}/{id}")] {
-            self.call("", Delete, &path, none()).await;
-        }
+            "triggers": []})
+    }
 
-        let template = json!({"index_patterns": [format!("{id}-*")]});
-        for family in ["_template", "_index_template"] {
-            let path = format!("/{family}/{id}");
-            self.call("", Put, &path, template.clone()).await;
-            self.call("", Delete, &path, none()).await;
-        }
+    fn calls(&self) -> Vec<Call> {
+        let all =
+            [self.records(), self.alerting(), self.notifications(), self.templates(), self.state()];
+        all.into_iter().flatten().collect()
+    }
+
+    fn call(&self, method: Method, path: String, body: Value) -> Call {
+        let body = (!body.is_null()).then_some(body);
+        Call { pattern: self.store.pattern().to_owned(), method, path, body, lines: Vec::new() }
+    }
+
+    fn get(&self, path: &str) -> Call {
+        self.call(Method::Get, path.to_owned(), Value::Null)
+    }
+
+    /// Writing records, and what the doctor asks.
+    fn records(&self) -> Vec<Call> {
+        let (pattern, day) = (self.store.pattern(), self.store.index("261121"));
+        let document = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"hits": 1}});
+        let at = json!({"_index": day, "_id": "1"});
+        let script = json!({"source": "ctx._source.a = params.a", "params": {"a": 1}});
+        let merge = json!({"script": script, "upsert": document});
+        let bulk = |lines: [Value; 2]| Call {
+            lines: lines.into(),
+            ..self.call(Method::Post, "/_bulk".to_owned(), Value::Null)
+        };
+        vec![
+            self.get("/"),
+            bulk([json!({"create": at}), document.clone()]),
+            bulk([json!({"index": at}), document]),
+            bulk([json!({"update": at}), merge]),
+            self.get(&format!("/{}/_mapping", self.store.index("261120"))),
+            self.get(&format!("/{pattern}/_settings/index.blocks.*")),
+            self.get("/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list"),
+            self.get("/_cluster/health"),
+            self.get("/_nodes/_local/stats/os"),
+            self.get("/_nodes/plugins"),
+            self.get("/_plugins/_security/authinfo"),
+            self.call(Method::Post, "/_nodes/reload_secure_settings".to_owned(), json!({})),
+        ]
+    }
+
+    fn alerting(&self) -> Vec<Call> {
+        let (monitors, workflows) =
+            ("/_plugins/_alerting/monitors", "/_plugins/_alerting/workflows");
+        let all = json!({"query": {"match_all": {}}});
+        let monitor = Self::monitor(self.store.pattern(), &self.id);
+        let workflow = Self::workflow(&self.id, &self.monitor);
+        let (one, flow) =
+            (format!("{monitors}/{}", self.monitor), format!("{workflows}/{}", self.workflow));
+        let none = || Value::Null;
+        vec![
+            self.get("/_plugins/_alerting/destinations"),
+            self.get(&format!("{monitors}/alerts")),
+            self.get(&one),
+            self.call(Method::Post, format!("{monitors}/_search"), all),
+            self.call(Method::Post, monitors.to_owned(), monitor.clone()),
+            self.call(Method::Put, one.clone(), monitor),
+            self.call(Method::Post, format!("{one}/_execute?dryrun=true"), none()),
+            self.call(Method::Delete, format!("{monitors}/nobody"), none()),
+            self.get(&flow),
+            self.call(Method::Post, workflows.to_owned(), workflow.clone()),
+            self.call(Method::Put, flow.clone(), workflow),
+            self.call(Method::Post, format!("{flow}/_execute?dryrun=true"), json!({})),
+            self.call(Method::Delete, format!("{workflows}/nobody"), none()),
+        ]
+    }
+
+    fn notifications(&self) -> Vec<Call> {
+        let one = format!("/_plugins/_notifications/configs/{}", self.id);
+        let config = json!({"config": Self::channel()});
+        let again = json!({"config_id": self.id, "config": Self::channel()});
+        let test = format!("/_plugins/_notifications/feature/test/{}", self.id);
+        vec![
+            self.get(&one),
+            self.get("/_plugins/_notifications/configs"),
+            self.get("/_plugins/_notifications/channels"),
+            self.get("/_plugins/_notifications/features"),
+            self.call(Method::Post, "/_plugins/_notifications/configs".to_owned(), again),
+            self.call(Method::Put, one, config),
+            self.call(Method::Post, test, Value::Null),
+            self.call(
+                Method::Delete,
+                "/_plugins/_notifications/configs/nobody".to_owned(),
+                Value::Null,
+            ),
+        ]
+    }
+
+    fn templates(&self) -> Vec<Call> {
+        let day = self.store.index("261121");
+        let simulate = format!("/_index_template/_simulate_index/{day}");
         let message = json!({"source": "{{a}}", "params": {"a": 1}});
-        self.call("", Post, "/_render/template", message).await;
         let condition = json!({"script": {"source": "1 + 1"}});
-        self.call("", Post, "/_scripts/painless/_execute", condition).await;
+        let mut calls = vec![
+            self.call(Method::Post, simulate, Value::Null),
+            self.call(Method::Post, "/_render/template".to_owned(), message),
+            self.call(Method::Post, "/_scripts/painless/_execute".to_owned(), condition),
+        ];
+        for family in ["_template", "_index_template"] {
+            let one = format!("/{family}/{}", self.id);
+            let template = json!({"index_patterns": [format!("{}-*", self.id)]});
+            calls.extend([
+                self.get(&format!("/{family}")),
+                self.call(Method::Put, one, template),
+                self.call(Method::Delete, format!("/{family}/nobody"), Value::Null),
+            ]);
+        }
+        calls
+    }
 
+    /// The small index that remembers what was provisioned.
+    fn state(&self) -> Vec<Call> {
         let settings = json!({"settings": {"number_of_shards": 1},
             "mappings": {"dynamic": false, "properties": {"a": {"type": "keyword"}}}});
-        self.call(STATE, Put, &format!("/{STATE}"), settings).await;
-        let wrote = self.call(STATE, Put, &format!("/{STATE}/_doc/1"), json!({"a": 1})).await;
-        let (number, term) = (&wrote["_seq_no"], &wrote["_primary_term"]);
-        let again = format!("/{STATE}/_doc/1?if_seq_no={number}&if_primary_term={term}");
-        let wrote = self.call(STATE, Put, &again, json!({"a": 2})).await;
-        assert_eq!(wrote["result"], "updated", "{wrote}");
-        self.call(STATE, Get, &format!("/{STATE}/_doc/1"), none()).await;
-        self.call(STATE, Post, &format!("/{STATE}/_mget"), json!({"ids": ["1"]})).await;
-        self.call(STATE, Post, &format!("/{STATE}/_search"), all).await;
-        self.call(STATE, Post, &format!("/{STATE}/_refresh"), none()).await;
-        self.call(STATE, Get, &format!("/{STATE}/_mapping"), none()).await;
-        self.call(STATE, Get, &format!("/{STATE}"), none()).await;
-        self.call(STATE, Delete, &format!("/{STATE}/_doc/1"), none()).await;
+        let all = json!({"query": {"match_all": {}}});
+        let known = format!("/{STATE}/_doc/1?if_seq_no=0&if_primary_term=1");
+        let mut calls = vec![
+            self.get(&format!("/{STATE}")),
+            self.get(&format!("/{STATE}/_mapping")),
+            self.get(&format!("/{STATE}/_doc/1")),
+            self.call(Method::Put, format!("/{STATE}"), settings),
+            self.call(Method::Put, known, json!({"a": "y"})),
+            self.call(Method::Post, format!("/{STATE}/_mget"), json!({"ids": ["1"]})),
+            self.call(Method::Post, format!("/{STATE}/_search"), all),
+            self.call(Method::Post, format!("/{STATE}/_refresh"), Value::Null),
+            self.call(Method::Delete, format!("/{STATE}/_doc/nobody"), Value::Null),
+        ];
+        for call in &mut calls {
+            STATE.clone_into(&mut call.pattern);
+        }
+        calls
+    }
 
-        self.call("", Post, "/_nodes/reload_secure_settings", json!({})).await;
+    /// Removes all of it, and what the calls have made once they were allowed.
+    async fn clean(&self, name: &str) {
+        let mut paths = vec![
+            format!("/{STATE}"),
+            format!("/_plugins/_alerting/workflows/{}", self.workflow),
+            format!("/_plugins/_notifications/configs/{}", self.id),
+            format!("/_template/{}", self.id),
+            format!("/_index_template/{}", self.id),
+        ];
+        let search = "/_plugins/_alerting/monitors/_search";
+        for kind in ["workflow", "monitor"] {
+            let query = json!({"query": {"term": {format!("{kind}.name.keyword"): name}}});
+            let found = self.store.json(Method::Post, search, query).await.unwrap_or_default();
+            let hits = found["hits"]["hits"].as_array().into_iter().flatten();
+            let ids = hits.filter_map(|hit| hit["_id"].as_str());
+            paths.extend(ids.map(|id| format!("/_plugins/_alerting/{kind}s/{id}")));
+        }
+        for path in paths {
+            self.store.json(Method::Delete, &path, Value::Null).await.ok();
+        }
     }
 }
 
@@ -529,6 +643,8 @@ async fn the_doctor_names_each_permission_that_it_lacks_itself() {
     settings.insert("ALERTLOOP_PROVISION".to_owned(), "true".to_owned());
     let (code, _, errors) = Process::output(&settings, &["provision", "apply"]);
     assert_eq!(code, 0, "{errors}");
+    let index = format!("/{}", store.index("261105"));
+    store.json(Method::Put, &index, Value::Null).await.expect("an index to ask for");
     for (permission, line) in [
         ("cluster:monitor/main", "FAIL  store "),
         ("cluster:monitor/nodes/info", "warn  plugins "),
@@ -597,7 +713,6 @@ async fn ways_to_be_let_in_over_tls() {
     let other_ca = user.file("other-ca.pem", include_str!("../captured/other-ca.pem"));
     let no_file = shown(&user.file("empty-curlrc", ""));
     let wrong = user.file("wrong-curlrc", &format!("user: {}:wrong\n", user.name));
-    let other_url = store.url().replace("127.0.0.1", "127.0.0.2");
     let set = |pairs: &[(&str, String)]| {
         let mut settings = user.settings();
         for (name, value) in pairs {
@@ -620,7 +735,6 @@ async fn ways_to_be_let_in_over_tls() {
             "name the PEM file of its CA in ALERTLOOP_OPENSEARCH_CA",
         ),
         ("no CA", set(&[(ca, String::new())]), "ALERTLOOP_OPENSEARCH_CA"),
-        ("another name", set(&[("OPENSEARCH_URL", other_url)]), "correct OPENSEARCH_URL"),
         ("no verification", set(&[(ca, String::new()), (verification, "false".to_owned())]), ""),
         (
             "a client certificate",
