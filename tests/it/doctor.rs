@@ -149,7 +149,10 @@ async fn the_way_from_the_store_to_us_is_tried_and_what_was_lost_on_it_is_told()
         text.contains(&format!("FAIL  webhook   the store cannot post to {webhook}")),
         "{text}"
     );
-    assert!(text.contains("Connection refused; nothing listens at ALERTLOOP_LISTEN"), "{text}");
+    assert!(
+        text.contains("; nothing listens at ALERTLOOP_LISTEN either; to mend: start"),
+        "{text}"
+    );
 
     let session = format!("/{}/_doc/1?refresh=true", scene.store.index("261105"));
     let body = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"module": "zeek"}});
