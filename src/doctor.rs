@@ -50,7 +50,9 @@ pub async fn run(client: &Client, setup: &Setup) -> Report {
     store::version(&mut report, client, setup, &about).await;
     let has_alerting = about.is_opensearch && setup.provisioning.is_opensearch;
     let lacks_plugins = has_alerting && store::plugins(&mut report, client).await;
-    rights::look(&mut report, client, setup).await;
+    if about.is_opensearch {
+        rights::look(&mut report, client, setup).await;
+    }
     store::clock(&mut report, client).await;
     store::indices(&mut report, client, &setup.provisioning.index_pattern).await;
     objects_and_back(&mut report, client, setup, lacks_plugins).await;

@@ -64,6 +64,14 @@ pub enum Error {
     /// No answer: refused, timed out, cut off, or a TLS fault.
     #[error("no answer from the store: {0}")]
     Unreachable(String),
+    /// TLS is there, and its certificate is not one that we trust.
+    #[error("the store's certificate is not trusted ({why}): {mend}")]
+    Untrusted {
+        /// What the TLS library says.
+        why: String,
+        /// What to do about it, with the setting's name.
+        mend: &'static str,
+    },
     /// An answer that is not 2xx.
     #[error("the store answered {status}: {reason}")]
     Status {
@@ -83,7 +91,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            Self::Unreachable(_) | Self::Malformed(_) => None,
+            Self::Unreachable(_) | Self::Untrusted { .. } | Self::Malformed(_) => None,
         }
     }
 
@@ -184,7 +192,7 @@ impl Client {
             .transport
             .send(method, path, headers, no_query, body, Some(self.timeout))
             .await
-            .map_err(|fault| Error::Unreachable(explained(innermost(&fault))))?;
+            .map_err(|fault| unanswered(innermost(&fault)))?;
         let status = response.status_code().as_u16();
         let bytes =
             response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
@@ -208,8 +216,10 @@ fn innermost(fault: &opensearch::Error) -> String {
 }
 
 /// Names the setting that mends a certificate that is not trusted: the TLS library does not know it.
-fn explained(cause: String) -> String {
-    let Some(why) = cause.strip_prefix("invalid peer certificate: ") else { return cause };
+fn unanswered(cause: String) -> Error {
+    let Some(why) = cause.strip_prefix("invalid peer certificate: ") else {
+        return Error::Unreachable(cause);
+    };
     let mend = if why.contains("NotValidForName") || why.contains("not valid for name") {
         "correct OPENSEARCH_URL, which must be a name in the certificate"
     } else if why.contains("xpired") {
@@ -217,7 +227,7 @@ fn explained(cause: String) -> String {
     } else {
         "name the PEM file of its CA in ALERTLOOP_OPENSEARCH_CA"
     };
-    format!("the store's certificate is not trusted ({why}): {mend}")
+    Error::Untrusted { why: why.to_owned(), mend }
 }
 
 /// The store's own words in an error body, else the start of the body.
@@ -275,8 +285,9 @@ mod tests {
             ("invalid peer certificate: certificate expired: verification…", "a new one"),
             ("Connection refused (os error 111)", "refused"),
         ] {
-            let text = explained(cause.to_owned());
-            assert!(text.contains(want), "{text}");
+            let fault = unanswered(cause.to_owned());
+            assert!(fault.to_string().contains(want), "{fault}");
+            assert_eq!(matches!(fault, Error::Unreachable(_)), want == "refused");
         }
     }
 

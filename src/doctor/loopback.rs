@@ -73,6 +73,7 @@ fn judge(report: &mut Report, url: &str, outcome: Result<String, Error>, is_here
             return report.unread("webhook", &fault);
         }
         Error::Status { reason, .. } => (notifications::status_text(reason), true),
+        fault @ Error::Untrusted { .. } => (fault.to_string(), false),
         Error::Unreachable(why) => (format!("no word from the store about it: {why}"), false),
     };
     let what = format!("the store cannot post to {url}: {why}");

@@ -101,8 +101,8 @@ fn lost(report: &mut Report, monitors: &[Monitor], failed: Vec<Failed>) {
         if let Some(rest) = message.strip_prefix(FAILED_ACTION) {
             let why = notifications::status_text(rest.trim_start_matches([':', ' ']));
             let what = format!("a webhook of {name:?} was lost{at}: {}", cut(&why));
-            let mend = "mend what the line `webhook` says; OpenSearch does not send it again, and \
-                        under a throttle it is silent until the throttle is over";
+            let mend = "see the line `webhook`; OpenSearch does not send it again, and with a \
+                        throttle it sends nothing until that is over";
             report.warn("lost", what, mend);
         } else {
             let what = format!("{name:?} could not be run{at}: {}", cut(&message));

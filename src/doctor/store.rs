@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Report, Setup};
 use crate::opensearch::{
-    Client, alerting,
+    Client, Error, alerting,
     cluster::{self, About, Node},
     security,
 };
@@ -28,6 +28,10 @@ pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<About>
         Err(fault) => fault,
     };
     let what = format!("{at}: {fault}");
+    if let Error::Untrusted { why, mend } = &fault {
+        report.fail("store", format!("{at}: its certificate is not trusted ({why})"), *mend);
+        return None;
+    }
     match fault.status() {
         Some(401) => {
             let mend = "correct user and password in OPENSEARCH_CREDS_CONFIG_FILE";

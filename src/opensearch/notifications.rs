@@ -143,7 +143,9 @@ pub fn status_text(text: &str) -> String {
         let text = status.pointer("/event_status_list/0/delivery_status/status_text")?;
         text.as_str().map(str::to_owned)
     });
-    status.unwrap_or_else(|| text.trim().to_owned())
+    let status = status.as_deref().unwrap_or(text).trim();
+    // Who asks knows what was sent.
+    status.strip_prefix("Failed to send webhook message ").unwrap_or(status).to_owned()
 }
 
 /// Deletes a channel; one that is gone already is success.
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn the_reason_of_a_failed_delivery_is_found_in_the_stores_text() {
         let json = r#"{"event_status_list": [{"config_id":"a","delivery_status":
-            {"status_code":"500","status_text":"Connection refused"}}]}"#;
+            {"status_code":"500","status_text":"Failed to send webhook message Connection refused"}}]}"#;
         for (text, want) in [
             (json.to_owned(), "Connection refused"),
             (format!("Failed running action: {json} and so on"), "Connection refused"),

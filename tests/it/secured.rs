@@ -228,16 +228,12 @@ async fn the_shipped_roles_hold_what_is_asked_for_and_no_more() {
         for call in calls {
             let missing = call.missing(&client).await;
             for name in &missing {
-                let is_new = match is_of_cluster(name) {
-                    true => {
-                        asked.cluster.insert(name.clone());
-                        !has.cluster.contains(name)
-                    }
-                    false => {
-                        let of_index = asked.index.entry(call.pattern.clone()).or_default();
-                        of_index.insert(name.clone());
-                        !has.index.get(&call.pattern).is_some_and(|known| known.contains(name))
-                    }
+                let is_new = if is_of_cluster(name) {
+                    asked.cluster.insert(name.clone());
+                    !has.cluster.contains(name)
+                } else {
+                    asked.index.entry(call.pattern.clone()).or_default().insert(name.clone());
+                    !has.index.get(&call.pattern).is_some_and(|known| known.contains(name))
                 };
                 assert!(is_new, "{} asks again for {name}", call.path);
             }
@@ -287,7 +283,8 @@ impl Call {
             let answer = client.call(self.method, &self.path, self.body.as_ref()).await;
             answer.map(|answer| answer.to_string())
         } else {
-            let body: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+            let lines: Vec<_> = self.lines.iter().map(Value::to_string).collect();
+            let body = lines.join("\n") + "\n";
             let answer = client.send_ndjson(&self.path, body.into()).await;
             answer.map(|answer| String::from_utf8_lossy(&answer).into_owned())
         };
