@@ -94,20 +94,23 @@ fn read_node(node: &Value) -> Node {
 /// # Errors
 /// [`Error`].
 pub async fn backend_role_filters(client: &Client) -> Result<Vec<&'static str>, Error> {
+    let path = "/_cluster/settings?include_defaults=true&filter_path=**.filter_by_backend_roles";
+    Ok(read_filters(&client.call(Method::Get, path, None).await?))
+}
+
+fn read_filters(answer: &Value) -> Vec<&'static str> {
     const NAMES: [&str; 2] = [
         "plugins.alerting.filter_by_backend_roles",
         "opensearch.notifications.general.filter_by_backend_roles",
     ];
-    let filter = NAMES.map(|name| format!("*.{name}")).join(",");
-    let path =
-        format!("/_cluster/settings?include_defaults=true&flat_settings=true&filter_path={filter}");
-    let answer = client.call(Method::Get, &path, None).await?;
     let is_on = |name: &&str| {
-        let levels = ["transient", "persistent", "defaults"];
-        let set = levels.iter().find_map(|level| answer.get(level)?.get(*name)?.as_str());
-        set == Some("true")
+        let of = |level: &str| {
+            let path = format!("/{level}/{}", name.replace('.', "/"));
+            answer.pointer(&path).and_then(Value::as_str)
+        };
+        ["transient", "persistent", "defaults"].into_iter().find_map(of) == Some("true")
     };
-    Ok(NAMES.into_iter().filter(is_on).collect())
+    NAMES.into_iter().filter(is_on).collect()
 }
 
 /// The indices of a pattern that take no writes, each with its block, such as
@@ -169,6 +172,22 @@ mod tests {
         let want: Vec<_> = pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).into();
         assert_eq!(read_blocks(&answer), want);
         assert_eq!(read_blocks(&json!({})), []);
+    }
+
+    #[test]
+    fn what_is_set_at_run_time_goes_before_the_default_filter() {
+        let set =
+            |value: &str| json!({"plugins": {"alerting": {"filter_by_backend_roles": value}}});
+        let alerting = "plugins.alerting.filter_by_backend_roles";
+        for (answer, want) in [
+            (json!({"defaults": set("false")}), vec![]),
+            (json!({"transient": set("true"), "defaults": set("false")}), vec![alerting]),
+            (json!({"transient": set("false"), "persistent": set("true")}), vec![]),
+            (json!({"persistent": set("true")}), vec![alerting]),
+            (json!({}), vec![]),
+        ] {
+            assert_eq!(read_filters(&answer), want, "{answer}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use alertloop::{
 use opensearch::http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::{
     store,
@@ -100,15 +101,28 @@ struct User<'a> {
     name: String,
     password: String,
     dir: TempDir,
+    /// None for the test that has all turns.
+    _turn: Option<RwLockReadGuard<'static, ()>>,
 }
+
+/// Settings of the whole cluster are changed only while no other test runs.
+static SETTINGS: RwLock<()> = RwLock::const_new(());
 
 impl<'a> User<'a> {
     /// Makes it; the password has quotes and more in it.
     async fn new(store: &'a Store, permissions: &Permissions) -> Self {
+        Self::in_turn(store, permissions, Some(SETTINGS.read().await)).await
+    }
+
+    async fn in_turn(
+        store: &'a Store,
+        permissions: &Permissions,
+        turn: Option<RwLockReadGuard<'static, ()>>,
+    ) -> Self {
         let name = store.pattern().replace("-*", "user");
         let password = format!("Q\"uo\\te: #1 {}", &WebhookToken::generate().expose()[..12]);
         let dir = tempfile::tempdir().expect("a directory");
-        let user = Self { store, name, password, dir };
+        let user = Self { store, name, password, dir, _turn: turn };
         user.may(permissions).await;
         user.has_password(&user.password).await;
         user
@@ -127,7 +141,12 @@ impl<'a> User<'a> {
     }
 
     async fn has_password(&self, password: &str) {
-        let body = json!({"password": password, "opendistro_security_roles": [self.name]});
+        self.is(password, &[]).await;
+    }
+
+    async fn is(&self, password: &str, backend_roles: &[&str]) {
+        let body = json!({"password": password, "opendistro_security_roles": [self.name],
+            "backend_roles": backend_roles});
         self.change(Method::Put, "internalusers", body).await;
     }
 
@@ -666,6 +685,39 @@ async fn the_doctor_names_each_permission_that_it_lacks_itself() {
     store.remove_loopback().await;
     store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
     user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_by_backend_roles_that_hides_monitors_and_channels_is_told() {
+    let store = store!(secured);
+    let _alone = SETTINGS.write().await;
+    let roles = Permissions::of(&shipped(&store, &["alertloop", "alertloop_provisioning"]));
+    let user = User::in_turn(&store, &roles, None).await;
+    let names = [
+        "plugins.alerting.filter_by_backend_roles",
+        "opensearch.notifications.general.filter_by_backend_roles",
+    ];
+    let filter = async |is_on: Value| {
+        let body = json!({"transient": names.map(|name| (name, is_on.clone()))
+            .into_iter().collect::<HashMap<_, _>>()});
+        store.json(Method::Put, "/_cluster/settings", body).await.expect("a setting");
+    };
+    let line = || {
+        let (code, text, _) = Process::output(&user.settings(), &["doctor"]);
+        let line = text.lines().find(|line| line.contains(" user ")).unwrap_or_default();
+        (code, line.to_owned())
+    };
+    let (_, off) = line();
+    filter(json!(true)).await;
+    let (code, refused) = line();
+    user.is(&user.password, &["soc"]).await;
+    let (_, partial) = line();
+    filter(Value::Null).await;
+    user.remove().await;
+    assert!(off.starts_with("ok    user "), "{off}");
+    assert!(code == 1 && refused.starts_with("FAIL  user "), "{refused}");
+    assert!(names.iter().all(|name| refused.contains(name)), "{refused}");
+    assert!(partial.starts_with("warn  user ") && partial.contains("users of soc"), "{partial}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
