@@ -43,6 +43,8 @@ plugins.security.nodes_dn: ["CN=node"]
 plugins.security.authcz.admin_dn: ["CN=admin"]
 plugins.security.allow_default_init_securityindex: true
 plugins.security.restapi.roles_enabled: [all_access]
+# each change of a role has every password checked anew, which at the default of 12 takes most of a second
+plugins.security.password.hashing.bcrypt.rounds: 4
 SETTINGS
 hash=$(bash "$plugin/tools/hash.sh" -p "$password" 2>/dev/null | tail -n 1)
 [[ $hash == \$2* ]] || die "hash.sh gave no bcrypt hash: $hash"
