@@ -50,7 +50,7 @@ fn read_user(answer: &Value) -> User {
 }
 
 /// Asks whether a call would be allowed, without making it: `perform_permission_check`, which the
-/// plugin knows since 3.3. A store that does not know it refuses the call for it (400).
+/// plugin of 3.4.0 knows. A store that does not know it, as 2.19.4, refuses the call for it (400).
 ///
 /// # Errors
 /// [`Error`], where there is no answer.

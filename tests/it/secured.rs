@@ -213,6 +213,12 @@ fn alert(id: &str) -> String {
     )
 }
 
+/// Whether the security plugin can be asked what a user may do: 2.19 cannot.
+async fn tells_in_advance(store: &Store) -> bool {
+    let about = cluster::about(&store.client()).await.expect("a version");
+    !about.version.starts_with("2.")
+}
+
 /// Posts an alert that cannot be stored now, and waits until the service says why.
 async fn trouble_of(app: &App, id: &str) -> String {
     let request = app.post("/mapi/alert").header("x-alertloop-token", TOKEN).body(alert(id));
@@ -599,9 +605,14 @@ async fn without_the_right_to_write_alerts_wait_and_are_stored_once_it_is_given(
         let request = app.post("/mapi/alert").header("x-alertloop-token", TOKEN).body(again);
         assert_eq!(Answer::of(request).await.status, 202, "{part}: it is kept");
         let (_, text, _) = Process::output(&user.settings(), &["doctor"]);
-        let told = text.lines().find(|line| line.starts_with("FAIL  rights")).unwrap_or_default();
-        assert!(told.contains(&user.name) && told.contains(part), "{part}: {text}");
-        assert!(told.contains("provisioning/security/alertloop.json"), "{text}");
+        if tells_in_advance(&store).await {
+            let told = text.lines().find(|line| line.starts_with("FAIL  rights"));
+            let told = told.unwrap_or_else(|| panic!("{part}: {text}"));
+            assert!(told.contains(&user.name) && told.contains(part), "{part}: {text}");
+            assert!(told.contains("provisioning/security/alertloop.json"), "{text}");
+        } else {
+            assert!(text.contains("does not tell in advance what it may write"), "{text}");
+        }
         let ready = Answer::of(app.get("/readyz")).await.json;
         assert_eq!(ready["spool"]["waiting"], 1, "{part}: {ready}");
 
@@ -661,6 +672,7 @@ async fn the_doctor_names_each_permission_that_it_lacks_itself() {
     assert_eq!(code, 0, "{errors}");
     let index = format!("/{}", store.index("261105"));
     store.json(Method::Put, &index, Value::Null).await.expect("an index to ask for");
+    let tells = tells_in_advance(&store).await;
     // At once those that are told side by side, then each that leaves nothing more to look at.
     let side_by_side = [
         ("cluster:monitor/nodes/info", "warn  plugins "),
@@ -689,6 +701,10 @@ async fn the_doctor_names_each_permission_that_it_lacks_itself() {
         user.may(&lacking.iter().fold(roles.clone(), without)).await;
         let (_, text, _) = Process::output(&settings, &["doctor"]);
         for (permission, line) in lacking {
+            // What only a dry run tells.
+            if permission.starts_with("indices:") && line.contains("rights") && !tells {
+                continue;
+            }
             let is_it = |told: &&str| told.starts_with(line) && told.contains(permission);
             let told = text.lines().find(is_it);
             let told = told.unwrap_or_else(|| panic!("{permission}: {text}"));
