@@ -134,7 +134,7 @@ pub async fn test(client: &Client, id: &str) -> Result<String, Error> {
 }
 
 /// Why a message was not delivered, in a text of the store that holds the delivery's status as JSON:
-/// the reason of a failed [`test`], or an alert's `error_message`. Older ones hold words alone.
+/// the reason of a failed [`test()`], or an alert's `error_message`. Older ones hold words alone.
 #[must_use]
 pub fn status_text(text: &str) -> String {
     let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();
