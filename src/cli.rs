@@ -17,8 +17,7 @@ use tracing::{error, warn};
 use crate::{
     app,
     config::{Config, Faults, SettingsArgs, settings},
-    doctor, intake_token,
-    opensearch::Client,
+    intake_token,
     secrets::WebhookToken,
     shutdown,
     spool::rescue,
@@ -27,6 +26,7 @@ use crate::{
 
 mod auth_setup;
 mod dead_letters;
+mod doctor;
 mod health;
 mod provision;
 
@@ -76,8 +76,8 @@ enum Command {
     #[command(after_help = auth_setup::EXAMPLES)]
     AuthSetup(Box<auth_setup::AuthSetupArgs>),
     /// Say what is wrong with this set-up, one line a finding, with the mend
-    #[command(after_help = DOCTOR_EXAMPLES)]
-    Doctor(TableArgs),
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Look after the file that keeps alerts until they are stored
     #[command(after_help = SPOOL_EXAMPLES, arg_required_else_help = true)]
     Spool {
@@ -117,13 +117,6 @@ Examples:
 
 `check` exits with 1 when the file is damaged. `rescue` keeps the damaged file beside the new one.";
 
-const DOCTOR_EXAMPLES: &str = "\
-Examples:
-  alertloop doctor
-  alertloop doctor --output json
-
-Exits with 1 when something fails.";
-
 const HEALTH_EXAMPLES: &str = "\
 Examples:
   alertloop health
@@ -156,14 +149,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve { settings } => serve(configure(&settings)?).await,
         Command::Provision { action } => provision::run(&action).await,
         Command::AuthSetup(args) => auth_setup::run(&args).await,
-        Command::Doctor(args) => {
-            let config = configure(&args.settings)?;
-            let (client, token) = (Client::new(&config.store)?, known_token(&config)?);
-            let settings = app::provision_settings(&config);
-            let report = doctor::run(&client, &settings, &config.data_dir, token.as_ref()).await;
-            show(args.output, &report)?;
-            Ok(ExitCode::from(report.exit_code()))
-        }
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::Spool { action: Spool::Check(args) } => {
             let config = configure(&args.settings)?;
             let checked = rescue::check(&config.data_dir)?;
@@ -317,7 +303,7 @@ mod tests {
             ("alertloop provision test my-slack --output json", true),
             ("alertloop provision test one two", false),
             ("alertloop provision test --output=yaml", false),
-            ("alertloop doctor --output text", true),
+            ("alertloop doctor --output text --strict", true),
             ("alertloop dead-letters", false),
             ("alertloop dead-letters list --reason json --source - --output json", true),
             ("alertloop dead-letters list --reason=", false),

@@ -80,6 +80,8 @@ pub struct Config {
     pub drain: Duration,
     /// How long of that alerts are still taken while readiness says no.
     pub stop_grace: Duration,
+    /// Files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
     /// Whose documents to write exactly.
     pub compat: Option<Compat>,
     /// What is logged, and how.

@@ -28,6 +28,7 @@ pub mod notifications;
 pub mod scripts;
 pub mod searching;
 pub mod secure_settings;
+pub mod security;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.
@@ -66,6 +67,14 @@ pub enum Error {
     /// No answer: refused, timed out, cut off, or a TLS fault.
     #[error("no answer from the store: {0}")]
     Unreachable(String),
+    /// TLS is there, and its certificate is not one that we trust.
+    #[error("the store's certificate is not trusted ({why}): {mend}")]
+    Untrusted {
+        /// What the TLS library says.
+        why: String,
+        /// What to do about it, with the setting's name.
+        mend: &'static str,
+    },
     /// An answer that is not 2xx.
     #[error("the store answered {status}: {reason}")]
     Status {
@@ -90,7 +99,7 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            Self::Unreachable(_) | Self::Malformed(_) => None,
+            Self::Unreachable(_) | Self::Untrusted { .. } | Self::Malformed(_) => None,
         }
     }
 
@@ -220,7 +229,7 @@ impl Client {
             .transport
             .send(method, path, headers, no_query, body, Some(self.timeout))
             .await
-            .map_err(|fault| Error::Unreachable(innermost(&fault)))?;
+            .map_err(|fault| unanswered(innermost(&fault)))?;
         let status = response.status_code().as_u16();
         let bytes =
             response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
@@ -238,6 +247,21 @@ fn innermost(fault: &opensearch::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+/// Names the setting that mends a certificate that is not trusted: the TLS library does not know it.
+fn unanswered(cause: String) -> Error {
+    let Some(why) = cause.strip_prefix("invalid peer certificate: ") else {
+        return Error::Unreachable(cause);
+    };
+    let mend = if why.contains("NotValidForName") || why.contains("not valid for name") {
+        "correct OPENSEARCH_URL, which must be a name in the certificate"
+    } else if why.contains("xpired") {
+        "the store needs a new one"
+    } else {
+        "name the PEM file of its CA in ALERTLOOP_OPENSEARCH_CA"
+    };
+    Error::Untrusted { why: why.to_owned(), mend }
 }
 
 /// The store's own words in an error body, else the start of the body.
@@ -284,6 +308,20 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(reason_of(body.as_bytes()), want);
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_names_the_setting_that_mends_it() {
+        for (cause, want) in [
+            ("invalid peer certificate: UnknownIssuer", "ALERTLOOP_OPENSEARCH_CA"),
+            ("invalid peer certificate: certificate not valid for name \"x\"", "OPENSEARCH_URL"),
+            ("invalid peer certificate: certificate expired: verification…", "a new one"),
+            ("Connection refused (os error 111)", "refused"),
+        ] {
+            let fault = unanswered(cause.to_owned());
+            assert!(fault.to_string().contains(want), "{fault}");
+            assert_eq!(matches!(fault, Error::Unreachable(_)), want == "refused");
         }
     }
 

@@ -28,6 +28,7 @@ use crate::intake::Envelope;
 mod dead_letters;
 mod entries;
 mod group_commit;
+pub mod peek;
 pub mod rescue;
 mod room;
 mod schema;

@@ -27,6 +27,7 @@ pub(super) struct Reader<L, F> {
     lookup: L,
     read_file: F,
     faults: Faults,
+    secret_files: Vec<PathBuf>,
 }
 
 impl<L, F> Reader<L, F>
@@ -35,7 +36,7 @@ where
     F: Fn(&Path) -> io::Result<Vec<u8>>,
 {
     pub(super) fn new(lookup: L, read_file: F) -> Self {
-        Self { lookup, read_file, faults: Faults::default() }
+        Self { lookup, read_file, faults: Faults::default(), secret_files: Vec::new() }
     }
 
     /// What `read` reads, unless there is a fault.
@@ -91,6 +92,7 @@ where
             wait: wait?,
             drain: drain?,
             stop_grace: stop_grace?,
+            secret_files: std::mem::take(&mut self.secret_files),
             compat: compat?,
             log: log?,
             warnings: Vec::new(),
@@ -160,6 +162,7 @@ where
         match (self.read_file)(Path::new(&path)) {
             Err(fault) if may_be_missing && fault.kind() == io::ErrorKind::NotFound => None,
             read => {
+                self.secret_files.push(PathBuf::from(&path));
                 let text = self.utf8(CREDENTIALS, read)?;
                 self.settle(CREDENTIALS, curlrc::parse(&text))
             }
@@ -172,6 +175,7 @@ where
         self.together(CERT, KEY);
         let cert = self.pem(CERT, "CERTIFICATE-----");
         let key = self.pem(KEY, "PRIVATE KEY-----");
+        self.secret_files.extend(self.optional(KEY).map(PathBuf::from));
         let (mut pem, key) = (cert?, key?);
         pem.push(b'\n');
         pem.extend_from_slice(&key);
@@ -234,6 +238,7 @@ where
             }
             (Some(text), None) => Some((name.to_owned(), text)),
             (None, Some(path)) => {
+                self.secret_files.push(PathBuf::from(path.trim()));
                 let text = self.utf8(&file, (self.read_file)(Path::new(path.trim())))?;
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 let text = text.strip_suffix('\r').unwrap_or(text);

@@ -136,6 +136,17 @@ fn without_hits() -> Error {
     Error::Malformed("a search without hits".to_owned())
 }
 
+/// The names of the destinations of OpenSearch 1.x, in whose place 2.0 has channels.
+///
+/// # Errors
+/// [`Error`].
+pub async fn destinations(client: &Client) -> Result<Vec<String>, Error> {
+    let path = "/_plugins/_alerting/destinations?size=200";
+    let answer = client.call(Method::Get, path, None).await?;
+    let list = answer.get("destinations").and_then(Value::as_array).into_iter().flatten();
+    Ok(list.filter_map(|one| one.get("name")?.as_str().map(str::to_owned)).collect())
+}
+
 /// Reads a hit of a search, or the answer to a read or a write.
 fn read(mut answer: Value, key: &str) -> Option<Monitor> {
     let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);

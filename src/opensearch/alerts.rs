@@ -84,6 +84,44 @@ pub async fn of_monitor(client: &Client, monitor: &str) -> Result<Vec<AlertState
     Ok(alerts.iter().filter_map(state).collect())
 }
 
+/// An alert in state `ERROR`: its monitor, or one of its actions, failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The monitor's id.
+    pub monitor_id: String,
+    /// The monitor's name.
+    pub monitor_name: String,
+    /// When it was last tried; when it began, where that is not told.
+    pub at: Option<Timestamp>,
+    /// The store's words.
+    pub message: String,
+}
+
+/// The newest alerts that are in state `ERROR` now.
+///
+/// # Errors
+/// [`Error`], but for a 404.
+pub async fn failed(client: &Client) -> Result<Vec<Failed>, Error> {
+    let path = format!(
+        "_plugins/_alerting/monitors/alerts?alertState=ERROR&size={NEWEST}&sortString=start_time&sortOrder=desc"
+    );
+    let Some(answer) = absent_is_none(client.call(Method::Get, &path, None).await)? else {
+        return Ok(Vec::new());
+    };
+    Ok(answer["alerts"].as_array().into_iter().flatten().map(read_failed).collect())
+}
+
+fn read_failed(alert: &Value) -> Failed {
+    let text = |key: &str| alert[key].as_str().unwrap_or_default().to_owned();
+    let at = alert["last_notification_time"].as_i64().or(alert["start_time"].as_i64());
+    Failed {
+        monitor_id: text("monitor_id"),
+        monitor_name: text("monitor_name"),
+        at: at.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        message: text("error_message"),
+    }
+}
+
 fn of(id: &str, monitor: &Value) -> Monitor {
     let kind = monitor["monitor_type"].as_str().unwrap_or("query_level_monitor");
     Monitor { id: id.to_owned(), is_query_level: kind == "query_level_monitor" }

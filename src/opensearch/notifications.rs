@@ -161,6 +161,34 @@ pub async fn update(client: &Client, id: &str, config: &impl Serialize) -> Resul
     client.call(Method::Put, &path, Some(&json!({ "config": config }))).await.map(drop)
 }
 
+/// Has the store send its test message through a channel, and gives what the receiver answered (the
+/// body, for a webhook). It may take as long as the receiver does, up to 50 s.
+///
+/// # Errors
+/// [`Error`]; where the message could not be delivered [`status_text`] tells why.
+pub async fn test(client: &Client, id: &str) -> Result<String, Error> {
+    let path = format!("/_plugins/_notifications/feature/test/{}", segment(id));
+    let answer = client.call(Method::Post, &path, None).await?;
+    let text = answer.pointer("/status_list/0/delivery_status/status_text");
+    let text = text.and_then(Value::as_str);
+    text.map(str::to_owned).ok_or_else(|| Error::Malformed("no delivery_status".to_owned()))
+}
+
+/// Why a message was not delivered, in a text of the store that holds the delivery's status as JSON:
+/// the reason of a failed [`test()`], or an alert's `error_message`. Older ones hold words alone.
+#[must_use]
+pub fn status_text(text: &str) -> String {
+    let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();
+    let first = serde_json::Deserializer::from_str(json).into_iter::<Value>().next();
+    let status = first.and_then(Result::ok).and_then(|status| {
+        let text = status.pointer("/event_status_list/0/delivery_status/status_text")?;
+        text.as_str().map(str::to_owned)
+    });
+    let status = status.as_deref().unwrap_or(text).trim();
+    // Who asks knows what was sent.
+    status.strip_prefix("Failed to send webhook message ").unwrap_or(status).to_owned()
+}
+
 /// Deletes a channel; one that is gone already is success.
 ///
 /// # Errors
@@ -259,6 +287,20 @@ mod tests {
                 .map(|one| (one.recipient.as_deref(), one.status, one.text.as_str()))
                 .collect();
             assert_eq!(read, want, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_reason_of_a_failed_delivery_is_found_in_the_stores_text() {
+        let json = r#"{"event_status_list": [{"config_id":"a","delivery_status":
+            {"status_code":"500","status_text":"Failed to send webhook message Connection refused"}}]}"#;
+        for (text, want) in [
+            (json.to_owned(), "Connection refused"),
+            (format!("Failed running action: {json} and so on"), "Connection refused"),
+            ("only {words".to_owned(), "only {words"),
+            (" For input string: \"LOCKED\" ".to_owned(), "For input string: \"LOCKED\""),
+        ] {
+            assert_eq!(status_text(&text), want);
         }
     }
 

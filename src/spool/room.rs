@@ -68,10 +68,7 @@ impl Room {
             return Err(AppendError::Full { limit: self.limit });
         }
         // Where the disk does not tell, its own refusal has to do.
-        let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return Ok(within) };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let part = disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART;
-        let reserve = part.clamp(*RESERVE.start(), *RESERVE.end());
+        let Ok(Disk { free, reserve }) = Disk::under(&self.dir) else { return Ok(within) };
         // What is in the log only will want its place in the file.
         let file = connection.path().and_then(|path| std::fs::metadata(path).ok());
         let to_come = (size.live + size.free).saturating_sub(file.map_or(0, |file| file.len()));
@@ -79,6 +76,28 @@ impl Room {
             Some(usable) if usable >= bytes => Ok(within.min(usable)),
             _ => Err(AppendError::DiskFull { free, reserve }),
         }
+    }
+}
+
+/// What a disk has free, and what of that appends leave alone, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Free for this user.
+    pub free: u64,
+    /// Left alone.
+    pub reserve: u64,
+}
+
+impl Disk {
+    /// The disk under a folder.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    pub fn under(dir: &Path) -> std::io::Result<Self> {
+        let disk = rustix::fs::statvfs(dir)?;
+        let part = disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(Self { free, reserve: part.clamp(*RESERVE.start(), *RESERVE.end()) })
     }
 }
 

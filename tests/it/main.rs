@@ -2,7 +2,8 @@
 //!
 //! `scripts/test integration` starts the node that these tests share and names it in
 //! `ALERTLOOP_TEST_OPENSEARCH`; each test writes to an index pattern of its own. A test that cannot
-//! run says `SKIPPED name: why`, and `scripts/test` counts it.
+//! run says `SKIPPED name: why`, and `scripts/test` counts it. The tests of `secured` need a node of
+//! another kind, in `ALERTLOOP_TEST_SECURED`: `scripts/test secured`.
 
 #![allow(
     clippy::expect_used,
@@ -14,6 +15,7 @@
 mod auth_setup;
 mod compat;
 mod dead_letters;
+mod doctor;
 mod email;
 mod foreign;
 mod intake;
@@ -26,6 +28,7 @@ mod outcomes;
 mod provision;
 mod races;
 mod rehearsal;
+mod secured;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;

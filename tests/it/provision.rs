@@ -6,7 +6,6 @@ use std::{
 };
 
 use alertloop::{
-    doctor,
     provision::{
         self, Applied, ChannelSecret, Options, Settings, TemplateMode, apply::HANDOVER_ID,
     },
@@ -384,10 +383,6 @@ async fn waiting_for_the_store_ends_when_asked_to() {
         tokio::task::yield_now().await;
         stop.cancel();
     });
-    let dir = tempfile::tempdir().unwrap();
-    let report = doctor::run(&client, &fresh.settings, dir.path(), Some(&token)).await;
-    assert_eq!(report.exit_code(), 1);
-    assert!(report.to_string().contains("FAIL  store     http://127.0.0.1:9/: no answer"));
 }
 
 /// Every body that OpenSearch sends with our message must be JSON.
@@ -452,44 +447,5 @@ async fn the_message_is_json_whatever_happens_in_the_monitor() {
     }
     server.abort();
     fresh.json("DELETE", &format!("/{index}")).await;
-    fresh.clean().await;
-}
-
-#[tokio::test]
-async fn the_doctor_finds_what_is_wrong_and_changes_nothing() {
-    let fresh = Fresh::new(store!(alerting)).await;
-    let (client, dir) = (fresh.store.client(), tempfile::tempdir().unwrap());
-    let token = WebhookToken::generate();
-    let look = async |token| {
-        let report = doctor::run(&client, &fresh.settings, dir.path(), Some(token)).await;
-        (report.exit_code(), report.to_string())
-    };
-    let (code, text) = look(&token).await;
-    assert_eq!(code, 0, "{text}");
-    assert!(text.contains("warn  channel   malcolm-api-loopback-webhook is missing"), "{text}");
-    assert_eq!(fresh.channel(CHANNEL).await, Value::Null);
-
-    fresh.apply(&token).await;
-    let (code, text) = look(&token).await;
-    assert_eq!(code, 0, "{text}");
-    for want in ["monitor   Malcolm API Loopback Monitor is there, disabled", "clock     agrees"] {
-        assert!(text.contains(&format!("ok    {want}")), "{text}");
-    }
-    let other = WebhookToken::generate();
-    let (code, text) = look(&other).await;
-    assert_eq!(code, 1, "{text}");
-    assert!(text.contains("FAIL  channel   malcolm-api-loopback-webhook: its secret is not ours"));
-    assert!(!text.contains(token.expose()) && !text.contains(other.expose()));
-
-    let mut body = fresh.monitors_of_our_name().await.swap_remove(0)["_source"].take();
-    body["name"] = json!("Malcolm that feeds on itself");
-    body["inputs"][0]["search"]["query"] = json!({"size": 0, "query": {"match_all": {}}});
-    fresh.make_monitor(body.clone()).await;
-    body["name"] = json!("Malcolm that sends nowhere");
-    body["triggers"][0]["query_level_trigger"]["actions"][0]["destination_id"] = json!("nowhere");
-    fresh.make_monitor(body).await;
-    let (_, text) = look(&token).await;
-    assert!(text.contains("\"Malcolm that feeds on itself\" also counts"), "{text}");
-    assert!(text.contains("\"Malcolm that sends nowhere\" send to nowhere"), "{text}");
     fresh.clean().await;
 }

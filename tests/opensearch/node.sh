@@ -22,11 +22,15 @@ node.sh COMMAND
   keystore-values [CONFIG]
                   what that keystore holds, NAME=VALUE; its password is read from standard input
   alerting        exit 0 when the node of the last `up` has the alerting and notifications plugins, else 1
+  access          the folder with what lets one in to a secured node: ca.pem, the admin's certificate
+                  (admin.pem, admin.key) and the password of the user `admin` (admin-password)
 
 Only the answer goes to stdout; progress goes to stderr. Several callers may run it at once.
 Settings (a node that runs with others is replaced by a new, empty one):
   OS_VERSION                2.19.4, 3.4.0 (default) or 3.8.0
-  ALERTLOOP_TEST_PORT       default 19200; each port is a node of its own
+  ALERTLOOP_TEST_SECURITY   `yes` for a node with the security plugin: TLS, users, roles. Where Maven has
+                            no zip of it, `up` says so and exits with 3. Give it to every command
+  ALERTLOOP_TEST_PORT       default 19200, secured 19270; each port is a node of its own
   ALERTLOOP_TEST_DIR        default ${XDG_CACHE_HOME:-/var/tmp}/alertloop-test; no spaces in it
   ALERTLOOP_TEST_JIT        `full` for benchmarks; default is the quick compiler alone (starts faster)
   ALERTLOOP_TEST_PLUGINS    folder of plugin zips, or `none`; default is ../shared/opensearch/plugins
@@ -39,13 +43,17 @@ say() { echo "node.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 
 export OS_VERSION=${OS_VERSION:-3.4.0}
-port=${ALERTLOOP_TEST_PORT:-19200}
+secured=${ALERTLOOP_TEST_SECURITY:-no}
+[[ $secured =~ ^(yes|no)$ ]] || die "ALERTLOOP_TEST_SECURITY must be yes or no, not '$secured'"
+case $secured in yes) usual_port=19270 scheme=https ;; no) usual_port=19200 scheme=http ;; esac
+port=${ALERTLOOP_TEST_PORT:-$usual_port}
 [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65400 ]] || die "ALERTLOOP_TEST_PORT must be a port up to 65400, not '$port'"
-url=http://127.0.0.1:$port
+url=$scheme://127.0.0.1:$port
 root=${ALERTLOOP_TEST_DIR:-${XDG_CACHE_HOME:-/var/tmp}/alertloop-test}
 [[ $root == /* && $root != *[[:space:]]* ]] || die "ALERTLOOP_TEST_DIR must be an absolute path without spaces, not '$root'"
 state=$root/$OS_VERSION
 node=$state/node-$port # the node's own folder; beside it .pid, .log and .settings
+access=$node/config/certs # of a secured node, made by secure.sh
 all_plugins=(alerting notifications opensearch-notifications-core) # as Maven calls them
 
 # ---- the state folder
@@ -79,7 +87,11 @@ pid() {
 alive() { pid >/dev/null; }
 port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 healthy() {
-  alive && curl --noproxy '*' -fs -m 5 -o /dev/null "$url/_cluster/health?wait_for_status=yellow&timeout=2s"
+  alive && let_in | curl -K - --noproxy '*' -fs -m 5 -o /dev/null "$url/_cluster/health?wait_for_status=yellow&timeout=2s"
+}
+# what curl needs to be let in, so that the password is in no argument
+let_in() {
+  [ "$secured" = no ] || printf 'cacert = "%s"\nuser = "admin:%s"\n' "$access/ca.pem" "$(cat "$access/admin-password")"
 }
 # Ends the process by SIGNAL and returns when its port is free; fails when that takes longer than SECONDS.
 end_by() { # SIGNAL SECONDS
@@ -142,21 +154,22 @@ has_all_plugins() { # FOLDER
     compgen -G "$1/*${plugin#opensearch-}-[0-9]*.zip" >/dev/null || return 1
   done
 }
-fetch_plugins() { # FOLDER; fails when Maven has them not, and remembers that for a day
-  local lacking=$state/maven-lacks-the-plugins plugin mvn_args
+fetch() { # FOLDER PLUGIN...; fails when Maven has them not, and remembers that for a day
+  local folder=$1 lacking=$state/maven-lacks-${1##*/} plugin mvn_args
+  shift
   if [ "$refresh" = no ] && [ -n "$(find "$lacking" -mmin -1440 2>/dev/null)" ]; then return 1; fi
   read -ra mvn_args <<<"${MVN_ARGS:-}"
-  say "asking Maven for the alerting and notifications plugins"
-  for plugin in "${all_plugins[@]}"; do
+  say "asking Maven for ${*}"
+  for plugin; do
     if ! mvn -U -q -B -ntp "${mvn_args[@]}" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
-      -Dartifact="org.opensearch.plugin:$plugin:$OS_VERSION.0:zip" -DoutputDirectory="$1.new" >"$state/maven.log" 2>&1; then
-      rm -rf "$1.new"
+      -Dartifact="org.opensearch.plugin:$plugin:$OS_VERSION.0:zip" -DoutputDirectory="$folder.new" >"$state/maven.log" 2>&1; then
+      rm -rf "$folder.new"
       touch "$lacking"
       return 1
     fi
   done
-  rm -rf "$1" "$lacking"
-  mv "$1.new" "$1"
+  rm -rf "$folder" "$lacking"
+  mv "$folder.new" "$folder"
 }
 find_plugins() { # prints the folder of the plugin zips, or nothing
   local shared=$repository/../shared/opensearch/plugins fetched=$state/plugins-of-maven
@@ -164,8 +177,26 @@ find_plugins() { # prints the folder of the plugin zips, or nothing
   if [ "${ALERTLOOP_TEST_PLUGINS:-}" = none ]; then return
   elif [ -n "${ALERTLOOP_TEST_PLUGINS:-}" ]; then echo "$ALERTLOOP_TEST_PLUGINS"
   elif has_all_plugins "$shared"; then echo "$shared"
-  elif has_all_plugins "$fetched" || fetch_plugins "$fetched"; then echo "$fetched"
+  elif has_all_plugins "$fetched" || fetch "$fetched" "${all_plugins[@]}"; then echo "$fetched"
   fi
+}
+find_security() { # [FOLDER] of the other plugins; prints a folder with them and the security plugin
+  local fetched=$state/security-of-maven all=$state/plugins-with-security
+  compgen -G "$fetched/*.zip" >/dev/null || fetch "$fetched" opensearch-security || {
+    say "no secured node: Maven has no org.opensearch.plugin:opensearch-security:zip:$OS_VERSION.0 (see $state/maven.log)"
+    exit 3
+  }
+  rm -rf "$all"
+  mkdir "$all"
+  ln -s "$fetched"/*.zip ${1:+"$1"/*.zip} "$all"
+  echo "$all"
+}
+# Users, roles and certificates, once for each new node; a new password each time.
+secure() { # DISTRIBUTION JAVA
+  local password
+  password=$(od -An -N16 -tx8 /dev/urandom | tr -d ' ')
+  OPENSEARCH_JAVA_HOME=$2 "$here/secure.sh" "$1" "$node" "$password"
+  (umask 077 && echo "$password" >"$access/admin-password")
 }
 alerting() {
   local distribution plugin
@@ -187,7 +218,7 @@ modules_broken_on() { # JAVA
 }
 delete_unused_distributions() {
   local old
-  for old in "$state"/distribution-*; do
+  for old in "$state/$kind"-*; do
     grep -qsxF "$old" "$state"/node-*.settings || rm -rf "$old"
   done
 }
@@ -199,7 +230,7 @@ up() {
   prepare_state
   lock
   "$repository/scripts/need" curl unzip mvn=maven
-  local java java_options plugins distribution identity jit
+  local java java_options plugins distribution identity jit made_by kind=distribution
   jit='-XX:TieredStopAtLevel=1 '
   [ "${ALERTLOOP_TEST_JIT:-}" != full ] || jit=
   java_options=$jit${OPENSEARCH_JAVA_OPTS:-}
@@ -207,9 +238,16 @@ up() {
   LEAVE_OUT_MODULES=$(modules_broken_on "$java")
   export LEAVE_OUT_MODULES
   plugins=$(find_plugins)
+  if [ "$secured" = yes ]; then
+    # of its own kind, so that the plain node and this one leave each other's
+    kind="secured-distribution"
+    plugins=$(find_security "$plugins")
+  fi
   distribution=$("$here/assemble.sh" --stamp ${plugins:+"$plugins"})
-  distribution=$state/distribution-${distribution:0:12}
-  identity=$(echo "$distribution $java $java_options" | cat - "$here/run.sh" | sha256sum | cut -d' ' -f1)
+  distribution=$state/$kind-${distribution:0:12}
+  made_by=("$here/run.sh")
+  [ "$secured" = no ] || made_by+=("$here/secure.sh")
+  identity=$(echo "$distribution $java $java_options" | cat - "${made_by[@]}" | sha256sum | cut -d' ' -f1)
 
   if [ "$(head -n 1 "$node.settings" 2>/dev/null)" != "$identity" ]; then
     if alive; then say "the node runs with other settings, so a new one takes its place"; fi
@@ -223,6 +261,10 @@ up() {
     fi
     printf '%s\n' "$identity" "$distribution" "$java" "$java_options" >"$node.settings"
     delete_unused_distributions
+    if [ "$secured" = yes ] && [ ! -e "$access/admin-password" ]; then
+      rm -rf "$node" # what an attempt that was cut off has left
+      secure "$distribution" "$java"
+    fi
     launch
   elif ! healthy; then
     wait_until_healthy
@@ -287,6 +329,10 @@ case $command in
   alerting) alerting ;;
   keystore-command) keystore_command "$config" ;;
   keystore-values) keystore_values "$config" ;;
+  access)
+    [ -e "$access/admin-password" ] || die "there is no secured node; run 'ALERTLOOP_TEST_SECURITY=yes node.sh up' first"
+    echo "$access"
+    ;;
   -h | --help | help) usage ;;
   *) usage >&2; exit 2 ;;
 esac

@@ -43,6 +43,8 @@ plugins.security.nodes_dn: ["CN=node"]
 plugins.security.authcz.admin_dn: ["CN=admin"]
 plugins.security.allow_default_init_securityindex: true
 plugins.security.restapi.roles_enabled: [all_access]
+# each change of a role has every password checked anew, which at the default of 12 takes most of a second
+plugins.security.password.hashing.bcrypt.rounds: 4
 SETTINGS
 hash=$(bash "$plugin/tools/hash.sh" -p "$password" 2>/dev/null | tail -n 1)
 [[ $hash == \$2* ]] || die "hash.sh gave no bcrypt hash: $hash"
@@ -50,4 +52,9 @@ cat > "$dir/config/opensearch-security/internal_users.yml" <<USERS
 _meta: {type: internalusers, config_version: 2}
 admin: {hash: '$hash', reserved: true, backend_roles: [admin]}
 USERS
+# as shipped it gives every user the role own_index, which lets anybody write in bulk
+cat > "$dir/config/opensearch-security/roles_mapping.yml" <<MAPPING
+_meta: {type: rolesmapping, config_version: 2}
+all_access: {reserved: false, backend_roles: [admin]}
+MAPPING
 chmod -R go-rwx "$certs" "$dir/config/opensearch-security"

@@ -73,6 +73,11 @@ impl App {
 
     /// Starts it so that it provisions a channel through which the store reaches it.
     pub async fn start_provisioning(store: &Store) -> Self {
+        Self::start_provisioning_with(store, &[]).await
+    }
+
+    /// The same, with some other settings.
+    pub async fn start_provisioning_with(store: &Store, more: &[(&str, &str)]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
         let address = port.expect("a free port").to_string();
         let webhook = format!("http://{address}/mapi/alert");
@@ -81,11 +86,25 @@ impl App {
             ("ALERTLOOP_WEBHOOK_URL", webhook.as_str()),
             ("ALERTLOOP_PROVISION", "true"),
         ];
-        Self::start(store, &others).await
+        Self::start(store, &[&others, more].concat()).await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Waits until it has provisioned.
+    pub async fn wait_until_provisioned(&self) {
+        let provisioned = async {
+            while Answer::of(self.get("/readyz")).await.json["provisioning"] != "done" {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), provisioned).await.expect("provisioned");
     }
 
     pub fn post(&self, path: &str) -> RequestBuilder {
@@ -151,6 +170,16 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_alertloop"));
         command.args(arguments).env_clear().envs(settings).stdin(Stdio::null());
         command
+    }
+
+    /// Runs a command to its end: exit code, standard output, standard error. For a test with more
+    /// than one thread, as the service in this process may have to answer meanwhile.
+    pub fn output(settings: &HashMap<String, String>, arguments: &[&str]) -> (i32, String, String) {
+        let run = || Self::command(settings, arguments).output().expect("a process");
+        let output = tokio::task::block_in_place(run);
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let code = output.status.code().expect("an exit code");
+        (code, text(output.stdout), text(output.stderr))
     }
 
     /// Starts `serve`, and waits until it listens.

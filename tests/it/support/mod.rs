@@ -31,6 +31,12 @@ macro_rules! store {
             None => return $crate::support::skip("ALERTLOOP_TEST_OPENSEARCH names no OpenSearch"),
         }
     };
+    (secured) => {
+        match $crate::support::Store::secured_of_this_run() {
+            Some(store) => store,
+            None => return $crate::support::skip("ALERTLOOP_TEST_SECURED names no OpenSearch"),
+        }
+    };
     (alerting) => {{
         let store = $crate::store!();
         if !$crate::support::Store::has_alerting() {

@@ -1,10 +1,10 @@
 //! The shared OpenSearch node, seen by one test.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use alertloop::{
     opensearch::{Client, Error, Settings},
-    secrets::WebhookToken,
+    secrets::{Login, WebhookToken},
 };
 use opensearch::http::Method;
 use serde_json::{Value, json};
@@ -16,6 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Store {
     url: String,
     pattern: String,
+    access: Access,
+}
+
+/// What lets one in to a store with the security plugin; nothing for one without.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// PEM file of its CA.
+    pub ca: Option<PathBuf>,
+    /// The login.
+    pub login: Option<Login>,
+    /// PEM files of a client certificate and its key.
+    pub certificate: Option<[PathBuf; 2]>,
 }
 
 impl Store {
@@ -27,12 +39,39 @@ impl Store {
     /// The store at this address.
     pub fn at(url: String) -> Self {
         let random = WebhookToken::generate().expose()[..10].to_owned();
-        Self { url, pattern: format!("it{random}-*") }
+        Self { url, pattern: format!("it{random}-*"), access: Access::default() }
+    }
+
+    /// The store with the security plugin that this run was given, for its admin.
+    pub fn secured_of_this_run() -> Option<Self> {
+        let url = std::env::var("ALERTLOOP_TEST_SECURED").ok()?;
+        let folder = PathBuf::from(std::env::var_os("ALERTLOOP_TEST_ACCESS")?);
+        let password = std::fs::read_to_string(folder.join("admin-password")).expect("a password");
+        let access = Access {
+            ca: Some(folder.join("ca.pem")),
+            login: Some(Login {
+                user: "admin".to_owned(),
+                password: password.trim().to_owned().into(),
+            }),
+            certificate: Some([folder.join("admin.pem"), folder.join("admin.key")]),
+        };
+        let mut store = Self::at(url);
+        store.access = access;
+        Some(store)
+    }
+
+    /// What lets the admin in.
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// A store that never answers, at an address where nothing listens.
     pub fn away() -> Self {
-        Self { url: "http://127.0.0.1:1".to_owned(), pattern: "away-*".to_owned() }
+        Self {
+            url: "http://127.0.0.1:1".to_owned(),
+            pattern: "away-*".to_owned(),
+            access: Access::default(),
+        }
     }
 
     /// Gives this test's indices their types, by a template that no other test touches.
@@ -68,11 +107,12 @@ impl Store {
     }
 
     pub fn client(&self) -> Client {
+        let read = |file: &PathBuf| std::fs::read(file).expect("a PEM file");
         let settings = Settings {
             url: self.url.parse().expect("a URL"),
-            login: None,
+            login: self.access.login.clone(),
             verify: true,
-            ca: None,
+            ca: self.access.ca.as_ref().map(read),
             identity: None,
             timeout: Duration::from_secs(30),
         };

@@ -1,0 +1,156 @@
+//! All monitors: those that send nowhere, those that feed on themselves, and those whose webhooks
+//! were lost or whose queries fail.
+
+use std::collections::BTreeMap;
+
+use super::Report;
+use crate::{
+    opensearch::{
+        Client,
+        alerting::{self, Monitor},
+        alerts::{self, Failed},
+        notifications,
+    },
+    provision::{
+        desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID},
+        loop_guard,
+    },
+};
+
+/// How Alerting begins the error of an alert whose webhook (or another action) failed. There is no
+/// other sign of it; the same on 2.19.4, 3.4.0 and 3.8.0.
+const FAILED_ACTION: &str = "Failed running action";
+/// The most of the store's words that are repeated, in bytes.
+const WORDS: usize = 300;
+
+/// What a look at all monitors shows.
+pub(super) async fn look(report: &mut Report, client: &Client, desired: &Desired) {
+    let monitors = match alerting::monitors(client).await {
+        Ok(monitors) => monitors,
+        Err(fault) => return report.unread("monitors", &fault),
+    };
+    let said = report.findings.len();
+    sends_nowhere(report, client, &monitors).await;
+    for monitor in monitors.iter().filter(|one| sends_to_us(one)) {
+        if let Some(mend) = loop_guard::fault(&monitor.body, desired) {
+            let what =
+                format!("{:?} also counts the records of alerts, its own too", monitor.name());
+            report.warn("monitors", what, mend);
+        }
+    }
+    if report.findings.len() == said {
+        let count = monitors.len();
+        report.ok("monitors", format!("{count} there, all send to channels that exist"));
+    }
+    match alerts::failed(client).await {
+        Ok(failed) => lost(report, &monitors, failed),
+        Err(fault) => report.unread("lost", &fault),
+    }
+}
+
+async fn sends_nowhere(report: &mut Report, client: &Client, monitors: &[Monitor]) {
+    let mut ids: Vec<&str> = monitors.iter().flat_map(Monitor::channels).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids {
+        match notifications::channel(client, id).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let users = monitors.iter().filter(|one| one.channels().contains(&id));
+                let names: Vec<_> = users.map(|one| format!("{:?}", one.name())).collect();
+                let what = format!("{} send to {id}, which does not exist", names.join(", "));
+                report.warn("monitors", what, "choose a channel that exists in their actions");
+            }
+            // The others would be refused as well.
+            Err(fault) => return report.unread("monitors", &fault),
+        }
+    }
+}
+
+fn sends_to_us(monitor: &Monitor) -> bool {
+    monitor.channels().iter().any(|id| [CHANNEL_ID, OLD_CHANNEL_ID].contains(id))
+}
+
+/// The newest failure of each monitor that sends to us.
+fn lost(report: &mut Report, monitors: &[Monitor], failed: Vec<Failed>) {
+    let ours = |id: &str| monitors.iter().any(|one| one.id == id && sends_to_us(one));
+    let mut newest: BTreeMap<String, Failed> = BTreeMap::new();
+    for failure in failed.into_iter().filter(|failure| ours(&failure.monitor_id)) {
+        let known = newest.get(&failure.monitor_id);
+        if known.is_none_or(|known| known.at < failure.at) {
+            newest.insert(failure.monitor_id.clone(), failure);
+        }
+    }
+    if newest.is_empty() {
+        return report.ok("lost", "no alert of a monitor that sends to us is in an error");
+    }
+    for failure in newest.into_values() {
+        let Failed { monitor_name: name, at, message, .. } = failure;
+        let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
+        if let Some(rest) = message.strip_prefix(FAILED_ACTION) {
+            let why = notifications::status_text(rest.trim_start_matches([':', ' ']));
+            let what = format!("a webhook of {name:?} was lost{at}: {}", cut(&why));
+            let mend = "see the line `webhook`; OpenSearch does not send it again, and with a \
+                        throttle it sends nothing until that is over";
+            report.warn("lost", what, mend);
+        } else {
+            let what = format!("{name:?} could not be run{at}: {}", cut(&message));
+            report.warn("lost", what, "correct the query or the trigger of this monitor");
+        }
+    }
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(WORDS)]
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::{super::State, *};
+
+    fn monitor(id: &str, channel: &str) -> Monitor {
+        let body = json!({"name": id, "triggers": [
+            {"query_level_trigger": {"actions": [{"destination_id": channel}]}}]});
+        Monitor { id: id.to_owned(), body, ..Monitor::default() }
+    }
+
+    fn failure(monitor: &str, second: i64, message: &str) -> Failed {
+        Failed {
+            monitor_id: monitor.to_owned(),
+            monitor_name: format!("name of {monitor}"),
+            at: Timestamp::from_second(1_800_000_000 + second).ok(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_lost_webhook_is_told_once_a_monitor_and_only_of_those_that_send_to_us() {
+        let monitors =
+            [monitor("a", CHANNEL_ID), monitor("b", "pager"), monitor("c", OLD_CHANNEL_ID)];
+        let refused = "Failed running action: {\"event_status_list\": [{\"delivery_status\": \
+                       {\"status_code\":\"500\",\"status_text\":\"Connection refused\"}}]}";
+        let mut report = Report::default();
+        let failed = vec![
+            failure("a", 0, "Failed running action: the older"),
+            failure("a", 9, refused),
+            failure("b", 9, refused),
+            failure("c", 9, "Failed evaluating trigger: x"),
+            failure("gone", 9, refused),
+        ];
+        lost(&mut report, &monitors, failed);
+        let text = report.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        let want =
+            "a webhook of \"name of a\" was lost at 2027-01-15T08:00:09Z: Connection refused;";
+        assert!(lines[0].contains(want), "{text}");
+        assert!(lines[1].contains("\"name of c\" could not be run"), "{text}");
+
+        let mut report = Report::default();
+        lost(&mut report, &monitors, vec![failure("b", 0, refused)]);
+        assert_eq!(report.findings[0].state, State::Ok);
+    }
+}
