@@ -2,11 +2,13 @@
 
 use std::{
     fmt::Display,
+    fs::File,
     io::{self, Write as _},
     str::FromStr,
 };
 
 use anyhow::{Context as _, bail};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::auth_setup::files::{Address, Mail, Method};
 
@@ -44,7 +46,33 @@ pub(super) fn yes(question: &str) -> anyhow::Result<bool> {
 
 /// A secret, which does not show.
 pub(super) fn hidden(question: &str) -> anyhow::Result<String> {
+    // The library asks before it hides: what is typed (or pasted) at once would show.
+    let _silence = Silence::begin().context("cannot hide what is typed on the terminal")?;
     rpassword::prompt_password(question).context("cannot read the password from the terminal")
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Silence {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silence {
+    fn begin() -> io::Result<Self> {
+        let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&terminal, OptionalActions::Now, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no echo.
+        tcsetattr(&self.terminal, OptionalActions::Now, &self.before).ok();
+    }
 }
 
 /// The password of `username`, until it was given twice the same.
