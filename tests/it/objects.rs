@@ -29,12 +29,15 @@ pub fn step(plan: &Plan, name: &str) -> String {
 
 #[tokio::test]
 async fn every_kind_of_object_goes_through_its_life() {
-    let folder = Folder::new(store!(alerting)).await;
+    whole_life(&Folder::new(store!(alerting)).await).await;
+}
+
+pub async fn whole_life(folder: &Folder) {
     let lives = lives(&folder.prefix);
-    are_made_and_then_nothing_is_left_to_do(&folder, &lives).await;
-    follow_their_files_but_for_the_switch(&folder, &lives).await;
-    keep_a_users_edits_unless_forced(&folder, &lives).await;
-    are_removed_when_asked_for(&folder, &lives).await;
+    are_made_and_then_nothing_is_left_to_do(folder, &lives).await;
+    follow_their_files_but_for_the_switch(folder, &lives).await;
+    keep_a_users_edits_unless_forced(folder, &lives).await;
+    are_removed_when_asked_for(folder, &lives).await;
 }
 
 async fn are_made_and_then_nothing_is_left_to_do(folder: &Folder, lives: &[Life]) {
@@ -242,7 +245,10 @@ async fn after_an_apply_the_plan_is_empty() {
 
 #[tokio::test]
 async fn what_is_exported_plans_as_in_sync() {
-    let folder = Folder::new(store!(alerting)).await;
+    is_exported_and_in_sync(&Folder::new(store!(alerting)).await).await;
+}
+
+pub async fn is_exported_and_in_sync(folder: &Folder) {
     let lives = lives(&folder.prefix);
     // As Dashboards, or any other client, makes them; the loopback objects by ourselves, and edited.
     for life in lives.iter().filter(|life| life.object != Object::Workflow) {
@@ -289,8 +295,7 @@ async fn what_is_exported_plans_as_in_sync() {
     let minutes = minutes(33);
     folder.edit(Object::Monitor, MONITOR_NAME, |live| live["schedule"] = minutes).await;
 
-    let client = folder.store.client();
-    let files = export::files(&export::read(&client).await.unwrap(), &folder.settings);
+    let files = export::files(&export::read(&folder.client).await.unwrap(), &folder.settings);
     let exported = files.write(folder.dir.path(), true).unwrap();
     assert!(shipped.iter().all(|file| exported.files.iter().any(|one| one == file)), "{exported}");
     for lost in [false, true] {

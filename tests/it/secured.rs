@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::{
+    objects::{self, folder::Folder},
     store,
     support::{self, Answer, App, Process, Store, TOKEN, settings},
 };
@@ -583,6 +585,19 @@ async fn with_the_shipped_roles_the_whole_loop_works() {
     app.stop().await;
     store.remove_loopback().await;
     store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
+    user.remove().await;
+}
+
+/// Made, changed, edited, forced, pruned and exported, over TLS and by the user with the least.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_roles_are_enough_for_every_kind_of_object() {
+    let store = Arc::new(store!(secured));
+    let all = Permissions::of(&shipped(&store, &["alertloop", "alertloop_provisioning"]));
+    let user = User::new(&store, &all).await;
+    let folder = Folder::for_user(Arc::clone(&store), user.client()).await;
+    objects::whole_life(&folder).await;
+    objects::is_exported_and_in_sync(&folder).await;
+    drop(folder);
     user.remove().await;
 }
 

@@ -1,7 +1,10 @@
 //! A folder of provisioning files, and the store that they describe.
 
+use std::sync::Arc;
+
 use alertloop::{
     opensearch::{
+        Client,
         alerting::{self, Family},
         notifications, templates,
     },
@@ -20,7 +23,8 @@ use crate::support::{Store, provisioning};
 /// A folder of provisioning files in which only what a test writes is asked for.
 pub struct Folder {
     pub dir: TempDir,
-    pub store: Store,
+    pub store: Arc<Store>,
+    pub client: Client,
     pub settings: Settings,
     pub token: WebhookToken,
     pub prefix: String,
@@ -29,6 +33,12 @@ pub struct Folder {
 
 impl Folder {
     pub async fn new(store: Store) -> Self {
+        let client = store.client();
+        Self::for_user(Arc::new(store), client).await
+    }
+
+    /// The same for one who may do less than a test; what is done behind our back is not his.
+    pub async fn for_user(store: Arc<Store>, client: Client) -> Self {
         let turn = provisioning(&store).await;
         let dir = tempfile::tempdir().unwrap();
         for folder in ["channels", "monitors", "templates"] {
@@ -44,8 +54,15 @@ impl Folder {
             is_opensearch: true,
             dir: Some(dir.path().to_owned()),
         };
-        let folder =
-            Self { dir, store, settings, token: WebhookToken::generate(), prefix, _turn: turn };
+        let folder = Self {
+            dir,
+            store,
+            client,
+            settings,
+            token: WebhookToken::generate(),
+            prefix,
+            _turn: turn,
+        };
         for shipped in [
             "channels/malcolm_api_loopback_webhook.json",
             "monitors/malcolm_api_loopback_monitor.json",
@@ -54,7 +71,7 @@ impl Folder {
             std::fs::write(folder.dir.path().join(shipped), "").unwrap();
         }
         folder.lose_the_ledger().await;
-        folder.raw("PUT", &format!("/{}idx", folder.prefix), json!({})).await;
+        folder.raw("PUT", &format!("/{}-idx", folder.prefix), json!({})).await;
         folder
     }
 
@@ -71,13 +88,11 @@ impl Folder {
     }
 
     pub async fn plan(&self, options: Options) -> Plan {
-        let client = self.store.client();
-        provision::look(&client, &self.settings, &self.secret(), options).await.unwrap()
+        provision::look(&self.client, &self.settings, &self.secret(), options).await.unwrap()
     }
 
     pub async fn try_apply(&self, options: Options) -> Result<Applied, Error> {
-        let client = self.store.client();
-        provision::apply(&client, &self.settings, &self.secret(), options).await
+        provision::apply(&self.client, &self.settings, &self.secret(), options).await
     }
 
     pub async fn apply(&self, options: Options) -> Applied {

@@ -75,7 +75,7 @@ pub fn action(name: &str) -> Value {
 }
 
 pub fn search(prefix: &str, query: &Value) -> Value {
-    json!([{"search": {"indices": [format!("{prefix}idx")], "query": query}}])
+    json!([{"search": {"indices": [format!("{prefix}-idx")], "query": query}}])
 }
 
 pub fn minutes(interval: u32) -> Value {
@@ -192,7 +192,7 @@ fn basic_monitors(prefix: &str) -> Vec<Life> {
             "c_doc",
             json!({"type": "monitor", "name": name("doc"), "enabled": false,
             "monitor_type": "doc_level_monitor", "schedule": minutes(5),
-            "inputs": [{"doc_level_input": {"description": "d", "indices": [format!("{prefix}idx")],
+            "inputs": [{"doc_level_input": {"description": "d", "indices": [format!("{prefix}-idx")],
                 "queries": [{"id": "q", "name": "q", "query": "a:1", "tags": ["x"]}]}}],
             "triggers": [{"document_level_trigger": {"name": "t", "severity": "1",
                 "condition": {"script": {"source": "query[name=q]", "lang": "painless"}},

@@ -121,9 +121,18 @@ impl Store {
 
     /// Asks the store and gives whatever JSON it answers, also with an error.
     pub async fn raw(&self, method: &str, path: &str, body: Value) -> Value {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let mut builder = reqwest::Client::builder().no_proxy();
+        if let Some(ca) = &self.access.ca {
+            let pem = std::fs::read(ca).expect("a PEM file");
+            builder = builder
+                .add_root_certificate(reqwest::Certificate::from_pem(&pem).expect("a certificate"));
+        }
+        let client = builder.build().expect("a client");
         let method = method.parse().expect("a method");
         let mut request = client.request(method, format!("{}{path}", self.url));
+        if let Some(Login { user, password }) = &self.access.login {
+            request = request.basic_auth(user, Some(password.expose()));
+        }
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
