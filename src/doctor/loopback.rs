@@ -2,19 +2,16 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use serde_json::Value;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::{Report, Setup};
+use super::{Finding, Report, Setup, State};
 use crate::{
-    opensearch::{
-        Client, Error, cluster,
-        notifications::{self, Config},
-    },
+    opensearch::{Client, cluster},
     provision::{
         Live,
         desired::{CHANNEL_ID, OLD_CHANNEL_ID},
+        rehearsal::{self, Secrets, verdict},
     },
 };
 
@@ -26,23 +23,33 @@ pub(super) async fn test(report: &mut Report, client: &Client, setup: &Setup, li
     let Some(channels) = &live.channels else { return };
     let both = [(CHANNEL_ID, &channels.current), (OLD_CHANNEL_ID, &channels.old)];
     for (id, channel) in both {
-        let Some(url) = channel.as_ref().and_then(posts_to) else { continue };
-        let outcome = notifications::test(client, id).await;
-        let is_here = match &outcome {
-            Ok(_) => true,
-            Err(_) => listens(setup).await,
+        let Some(channel) = channel.as_ref().filter(|channel| channel.is_enabled) else { continue };
+        let secrets = Secrets { current: setup.token.as_ref(), previous: None };
+        let sent =
+            rehearsal::send(client, &setup.provisioning, ("webhook", id), channel, secrets).await;
+        let findings = match sent {
+            Ok(findings) => findings,
+            Err(fault) if matches!(fault.status(), Some(401 | 403 | 404)) => {
+                report.unread("webhook", &fault);
+                continue;
+            }
+            Err(fault) => vec![verdict::refused("webhook", "test", &fault)],
         };
-        judge(report, &url, outcome, is_here);
+        let has_failed = findings.iter().any(|finding| finding.state == State::Fail);
+        let is_here = !has_failed || listens(setup).await;
+        for finding in findings {
+            report.findings.push(judged(finding, is_here));
+        }
     }
 }
 
-/// The address of a channel that sends, without a login or a query, which may hold secrets.
-fn posts_to(channel: &Config) -> Option<String> {
-    let webhook = channel.webhook.as_ref().filter(|_| channel.is_enabled)?;
-    let Ok(mut url) = Url::parse(&webhook.url) else { return Some("its address".to_owned()) };
-    url.set_query(None);
-    url.set_username("").and_then(|()| url.set_password(None)).ok();
-    Some(url.to_string())
+/// A delivery that failed while nobody is here to take it.
+fn judged(finding: Finding, is_here: bool) -> Finding {
+    if finding.state != State::Fail || is_here {
+        return finding;
+    }
+    let what = format!("{}; nothing listens at ALERTLOOP_LISTEN either", finding.what);
+    Finding::fail(finding.subject, what, "start `alertloop serve`, and look into its log")
 }
 
 /// Whether anybody listens where `serve` would.
@@ -54,48 +61,6 @@ async fn listens(setup: &Setup) -> bool {
     }
     let door = tokio::time::timeout(OWN_DOOR, TcpStream::connect(address)).await;
     door.is_ok_and(|opened| opened.is_ok())
-}
-
-fn judge(report: &mut Report, url: &str, outcome: Result<String, Error>, is_here: bool) {
-    let fault = match outcome {
-        Ok(answer) if is_ours(&answer) => {
-            return report.ok("webhook", format!("the store posts to {url}, and gets our answer"));
-        }
-        Ok(_) => {
-            let what = format!("{url} answers the store's test, but not as alertloop does");
-            let mend = "see what listens there, and correct ALERTLOOP_WEBHOOK_URL";
-            return report.warn("webhook", what, mend);
-        }
-        Err(fault) => fault,
-    };
-    let (why, is_about_us) = match &fault {
-        Error::Status { status: 401 | 403 | 404, .. } | Error::Malformed(_) => {
-            return report.unread("webhook", &fault);
-        }
-        Error::Status { reason, .. } => (notifications::status_text(reason), true),
-        fault @ Error::Untrusted { .. } => (fault.to_string(), false),
-        Error::Unreachable(why) => (format!("no word from the store about it: {why}"), false),
-    };
-    let what = format!("the store cannot post to {url}: {why}");
-    match (is_about_us, is_here) {
-        (true, false) => report.fail(
-            "webhook",
-            format!("{what}; nothing listens at ALERTLOOP_LISTEN either"),
-            "start `alertloop serve`, and look into its log",
-        ),
-        _ => report.fail(
-            "webhook",
-            what,
-            "let ALERTLOOP_WEBHOOK_URL be a name and port at which the store's nodes reach alertloop; \
-             look at the lines `channel` and `denied`, and at firewalls and proxies in between",
-        ),
-    }
-}
-
-/// Whether an answer is what our intake says to a test message.
-fn is_ours(answer: &str) -> bool {
-    let answer: Option<Value> = serde_json::from_str(answer).ok();
-    answer.as_ref().and_then(|json| json.get("result")).is_some_and(Value::is_object)
 }
 
 /// Whether the store's own list forbids our address.
@@ -143,43 +108,17 @@ fn is_within(ip: IpAddr, network: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::State, *};
+    use super::*;
 
     #[test]
-    fn the_answer_to_the_test_tells_who_listens() {
-        let refused = r#"{"event_status_list": [{"delivery_status": {"status_code": "500",
-            "status_text": "Connect to http://a:5000 failed: Connection refused"}}]}"#;
-        let status =
-            |status, reason: &str| Err(Error::Status { status, reason: reason.to_owned() });
-        let slow = || Err(Error::Unreachable("timed out".to_owned()));
-        for (outcome, is_here, state, text) in [
-            (Ok(r#"{"result":{}}"#.to_owned()), true, State::Ok, "gets our answer"),
-            (Ok("<html>".to_owned()), true, State::Warn, "not as alertloop does"),
-            (Ok(r#"{"ok":true}"#.to_owned()), true, State::Warn, "not as alertloop does"),
-            (status(500, refused), true, State::Fail, "Connection refused"),
-            (status(500, refused), false, State::Fail, "nothing listens at ALERTLOOP_LISTEN"),
-            (slow(), false, State::Fail, "no word from the store"),
-            (status(403, "no permissions for [x] and y"), true, State::Warn, "cannot be looked at"),
-        ] {
-            let mut report = Report::default();
-            judge(&mut report, "http://a:5000/mapi/alert", outcome, is_here);
-            let found = &report.findings[0];
-            assert_eq!(found.state, state, "{report}");
-            assert!(found.what.contains(text), "{report}");
-        }
-    }
-
-    #[test]
-    fn the_channels_address_is_shown_without_what_may_be_secret() {
-        let config = |is_enabled, url: &str| -> Config {
-            serde_json::from_value(serde_json::json!({"name": "n", "config_type": "webhook",
-                "is_enabled": is_enabled, "webhook": {"url": url}}))
-            .unwrap()
-        };
-        let shown = posts_to(&config(true, "http://me:hidden@a:5000/mapi/alert?token=hidden"));
-        assert_eq!(shown.as_deref(), Some("http://a:5000/mapi/alert"));
-        assert_eq!(posts_to(&config(false, "http://a/")), None);
-        assert_eq!(posts_to(&config(true, "no address, hidden")).as_deref(), Some("its address"));
+    fn a_failed_delivery_is_ours_to_mend_where_nobody_listens() {
+        let failed = Finding::fail("webhook", "it is refused", "look");
+        assert_eq!(judged(failed.clone(), true), failed);
+        let judged = judged(failed, false);
+        assert!(judged.what.ends_with("nothing listens at ALERTLOOP_LISTEN either"));
+        assert!(judged.mend.is_some_and(|mend| mend.starts_with("start `alertloop serve`")));
+        let arrived = Finding::ok("webhook", "arrived");
+        assert_eq!(super::judged(arrived.clone(), false), arrived);
     }
 
     #[test]

@@ -161,21 +161,8 @@ pub async fn update(client: &Client, id: &str, config: &impl Serialize) -> Resul
     client.call(Method::Put, &path, Some(&json!({ "config": config }))).await.map(drop)
 }
 
-/// Has the store send its test message through a channel, and gives what the receiver answered (the
-/// body, for a webhook). It may take as long as the receiver does, up to 50 s.
-///
-/// # Errors
-/// [`Error`]; where the message could not be delivered [`status_text`] tells why.
-pub async fn test(client: &Client, id: &str) -> Result<String, Error> {
-    let path = format!("/_plugins/_notifications/feature/test/{}", segment(id));
-    let answer = client.call(Method::Post, &path, None).await?;
-    let text = answer.pointer("/status_list/0/delivery_status/status_text");
-    let text = text.and_then(Value::as_str);
-    text.map(str::to_owned).ok_or_else(|| Error::Malformed("no delivery_status".to_owned()))
-}
-
 /// Why a message was not delivered, in a text of the store that holds the delivery's status as JSON:
-/// the reason of a failed [`test()`], or an alert's `error_message`. Older ones hold words alone.
+/// an alert's `error_message`. Older ones hold words alone.
 #[must_use]
 pub fn status_text(text: &str) -> String {
     let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();

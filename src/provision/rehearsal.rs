@@ -91,18 +91,31 @@ pub async fn run(
     }
     let what = format!("{:?}, of the type {}, is switched on", channel.name, channel.config_type);
     rehearsal.findings.push(Finding::ok(id, what));
-    match notifications::send_test(client, id).await {
-        Ok(deliveries) => {
-            let known = known(settings, id, &channel, secrets);
-            let findings = deliveries.iter().map(|one| verdict::of(id, one, &known));
-            rehearsal.findings.extend(findings);
-        }
+    match send(client, settings, (id, id), &channel, secrets).await {
+        Ok(findings) => rehearsal.findings.extend(findings),
         Err(fault) => rehearsal.findings.push(verdict::refused(id, "test", &fault)),
     }
     if is_loopback(id) {
         monitor(&mut rehearsal, client, settings, naming, received).await;
     }
     rehearsal
+}
+
+/// Has the store send its test message through a channel, and says what became of it. The channel
+/// goes by the first of the two names in what is said, and by its id in the store.
+///
+/// # Errors
+/// The store's own, where it does not test the channel at all.
+pub async fn send(
+    client: &Client,
+    settings: &Settings,
+    (subject, id): (&str, &str),
+    channel: &Config,
+    secrets: Secrets<'_>,
+) -> Result<Vec<Finding>, opensearch::Error> {
+    let deliveries = notifications::send_test(client, id).await?;
+    let known = known(settings, id, channel, secrets);
+    Ok(deliveries.iter().map(|one| verdict::of(subject, one, &known)).collect())
 }
 
 /// Whether the id is of the channel that is made to send to us.

