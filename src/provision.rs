@@ -248,7 +248,7 @@ pub async fn run(
             return;
         }
     };
-    report(&applied);
+    report(&applied, settings);
     on_ready(&applied);
     if !applied.template_ready && wait_for_template(client, settings, stop).await.is_some() {
         info!(template = settings.malcolm_template, "the index template is there");
@@ -257,9 +257,12 @@ pub async fn run(
     }
 }
 
-fn report(applied: &Applied) {
+fn report(applied: &Applied, settings: &Settings) {
     let mut reasons = BTreeSet::new();
-    for step in &applied.after.steps {
+    let is_left = |step: &&Step| {
+        settings.template == TemplateMode::None && step.name == desired::TEMPLATE_NAME
+    };
+    for step in applied.after.steps.iter().filter(|step| !is_left(step)) {
         if let Action::Unavailable { reason } = &step.action {
             // One line for all objects that cannot be had for the same reason.
             if reasons.insert(reason) {
