@@ -47,7 +47,7 @@ impl<'a> Objects<'a> {
 
     /// Makes an object that is missing.
     pub(super) async fn make(&self, write: &Write) -> Result<(), Error> {
-        let entry = self.begin(write, 0, true).await?;
+        let entry = self.begin(write, None, true).await?;
         let made = match self.create(&entry.key, &write.body).await {
             Ok(made) => made,
             Err(fault) => return Err(self.give_up(&write.entry, entry, fault).await),
@@ -57,7 +57,7 @@ impl<'a> Objects<'a> {
 
     /// Changes an object that is as it was found; else 409.
     pub(super) async fn change(&self, write: &Write, found: &Found) -> Result<(), Error> {
-        let entry = self.begin(write, found.version, write.entry.made).await?;
+        let entry = self.begin(write, Some(found), write.entry.made).await?;
         match self.replace(&entry.key, found, &write.body).await {
             Ok(changed) => self.settle(entry, write, changed).await,
             Err(fault) => Err(self.give_up(&write.entry, entry, fault).await),
@@ -105,13 +105,21 @@ impl<'a> Objects<'a> {
     }
 
     /// Says in the ledger what is about to be written; 409 where somebody else is at it.
-    async fn begin(&self, write: &Write, version: u64, made: bool) -> Result<Entry, Error> {
+    async fn begin(
+        &self,
+        write: &Write,
+        found: Option<&Found>,
+        made: bool,
+    ) -> Result<Entry, Error> {
         self.need_ledger().await?;
         if write.entry.pending.is_some() {
             self.wait_for_other(&write.entry).await?;
         }
         let mut entry = write.entry.clone();
         let body = entry.sealed(canonical(entry.key.object, &write.body));
+        let version = found.map_or(0, |found| found.version);
+        // One that is made anew gets another id than the one that is gone had.
+        entry.id = found.map(|found| found.id.clone()).unwrap_or_default();
         entry.pending = Some(Pending { digest: write.digest.clone(), version, body });
         entry.made = made;
         ledger::write(self.client, &mut entry).await?;
