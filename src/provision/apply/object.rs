@@ -20,6 +20,7 @@ use crate::{
         notifications, templates,
     },
     provision::{
+        apply::channel,
         canonical::canonical,
         ledger::{self, Entry, Pending},
         object::{Found, Key, Object},
@@ -217,7 +218,7 @@ impl<'a> Objects<'a> {
                 check_unchanged(key, found, &now)?;
                 return match key.object {
                     Object::Channel => {
-                        notifications::update(self.client, &found.id, body).await?;
+                        channel::replace(self.client, &found.id, &now.body, body).await?;
                         self.now(key, &found.id).await
                     }
                     Object::LegacyTemplate => {
@@ -278,9 +279,12 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// 409 where an object is not what it was when it was planned.
+/// 409 where an object is not what it was when it was planned; its switch counts, too, as what is
+/// written holds the one that was planned with.
 fn check_unchanged(key: &Key, found: &Found, now: &Found) -> Result<(), Error> {
+    let switch = |found: &Found| found.body.get(key.object.switch()?).cloned();
     let is_same = found.version == now.version
+        && switch(found) == switch(now)
         && canonical(key.object, &found.body) == canonical(key.object, &now.body);
     if is_same { Ok(()) } else { Err(changed(key)) }
 }
@@ -295,7 +299,27 @@ fn is_surplus(created: &Monitor, named: &[Monitor]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_object_that_changed_since_it_was_planned_is_not_written_over() {
+        let channel = |body: Value| Found { id: "c".to_owned(), body, ..Found::default() };
+        let planned =
+            channel(json!({"name": "c", "is_enabled": true, "webhook": {"url": "http://h"}}));
+        let key = Key::new(Object::Channel, "c");
+        for (now, is_same) in [
+            (json!({"name": "c", "is_enabled": true, "webhook": {"url": "http://h/"}}), true),
+            (json!({"name": "c", "is_enabled": false, "webhook": {"url": "http://h"}}), false),
+            (json!({"name": "d", "is_enabled": true, "webhook": {"url": "http://h"}}), false),
+        ] {
+            let checked = check_unchanged(&key, &planned, &channel(now));
+            assert_eq!(checked.is_ok(), is_same, "{checked:?}");
+        }
+        let written_again = Found { version: 1, ..planned.clone() };
+        assert!(check_unchanged(&key, &planned, &written_again).is_err());
+    }
 
     #[test]
     fn of_several_new_monitors_only_the_first_written_stays() {
