@@ -127,6 +127,10 @@ async fn search(client: &Client, query: &Value) -> Result<Vec<Monitor>, Error> {
     let Value::Object(mut answer) = answer else { return Err(without_hits()) };
     let hits = answer.get_mut("hits").and_then(|hits| hits.get_mut("hits")).map(Value::take);
     let Some(Value::Array(hits)) = hits else { return Err(without_hits()) };
+    // A monitor that is not seen would be made once more.
+    if hits.len() == MOST {
+        return Err(Error::Malformed(format!("more monitors than one search gives ({MOST})")));
+    }
     let mut found: Vec<Monitor> = hits.into_iter().filter_map(|hit| read(hit, "_source")).collect();
     found.sort_by_key(|monitor| monitor.seq_no);
     Ok(found)

@@ -124,22 +124,65 @@ pub async fn configs(client: &Client) -> Result<BTreeMap<String, Value>, Error> 
     let mut all = BTreeMap::new();
     loop {
         let path = format!("{CONFIGS}?from_index={}&max_items={PAGE}", all.len());
-        let mut answer = client.call(Method::Get, &path, None).await?;
-        let list = answer.get_mut("config_list").map(Value::take);
-        let Some(Value::Array(list)) = list else {
-            return Err(Error::Malformed("no config_list".to_owned()));
-        };
+        let list = listed(client.call(Method::Get, &path, None).await?)?;
         let (known, is_last) = (all.len(), list.len() < PAGE);
-        for mut item in list {
-            let Some(id) = item.get("config_id").and_then(Value::as_str).map(str::to_owned) else {
-                continue;
-            };
-            all.insert(id, item.get_mut("config").map(Value::take).unwrap_or_default());
-        }
+        all.extend(list);
         if is_last || all.len() == known {
             return Ok(all);
         }
     }
+}
+
+/// Reads the channels of these ids as they are at this moment, without those that are not there.
+///
+/// # Errors
+/// [`Error`].
+pub async fn configs_of(client: &Client, ids: &[&str]) -> Result<BTreeMap<String, Value>, Error> {
+    let mut all = BTreeMap::new();
+    for ids in parts(ids) {
+        let names: Vec<_> = ids.iter().map(|id| segment(id)).collect();
+        let path = format!("{CONFIGS}?config_id_list={}", names.join(","));
+        match client.call(Method::Get, &path, None).await {
+            // One of them at least is not there; which ones, the answer tells in words alone.
+            Err(fault) if fault.is_not_found() => {
+                for id in ids {
+                    all.extend(config(client, id).await?.map(|config| ((*id).to_owned(), config)));
+                }
+            }
+            answer => all.extend(listed(answer?)?),
+        }
+    }
+    Ok(all)
+}
+
+/// Ids in parts whose lists fit into the first line of a request, which the store takes up to 4 KiB.
+fn parts<'a>(ids: &'a [&'a str]) -> impl Iterator<Item = &'a [&'a str]> {
+    const LONGEST: usize = 3_000;
+    let mut length = 0;
+    let mut is_first = true;
+    ids.chunk_by(move |one, next| {
+        if std::mem::take(&mut is_first) {
+            length = segment(one).len();
+        }
+        length += segment(next).len() + 1;
+        let fits = length <= LONGEST;
+        if !fits {
+            length = segment(next).len();
+        }
+        fits
+    })
+}
+
+fn listed(mut answer: Value) -> Result<Vec<(String, Value)>, Error> {
+    let list = answer.get_mut("config_list").map(Value::take);
+    let Some(Value::Array(list)) = list else {
+        return Err(Error::Malformed("no config_list".to_owned()));
+    };
+    let named = list.into_iter().filter_map(|mut item| {
+        let id = item.get("config_id")?.as_str()?.to_owned();
+        Some((id, item.get_mut("config").map(Value::take).unwrap_or_default()))
+    });
+    Ok(named.collect())
 }
 
 /// Creates a channel under an id of our choice; an id that exists is a conflict (409), so exactly
@@ -289,6 +332,17 @@ mod tests {
         ] {
             assert_eq!(status_text(&text), want);
         }
+    }
+
+    #[test]
+    fn long_lists_of_ids_come_in_parts_that_fit() {
+        let ids: Vec<String> = (0..100).map(|n| format!("{n:0>100}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let all: Vec<_> = parts(&ids).collect();
+        assert_eq!(all.concat(), ids);
+        assert_eq!(all.iter().map(|part| part.len()).collect::<Vec<_>>(), [29, 29, 29, 13]);
+        assert_eq!(parts(&ids[..1]).count(), 1);
+        assert_eq!(parts(&[]).count(), 0);
     }
 
     #[test]

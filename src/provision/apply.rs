@@ -18,6 +18,7 @@ use crate::{
     secrets::WebhookToken,
 };
 
+mod channel;
 mod object;
 
 /// How often the store is looked at in vain before we give up: each look may find that somebody was
@@ -104,11 +105,22 @@ async fn carry_out(
         Some(Work::CreateChannel(config)) => {
             notifications::create(client, CHANNEL_ID, config).await
         }
-        Some(Work::UpdateChannel { config, races: false }) => {
-            notifications::update(client, &step.name, config).await
-        }
-        Some(Work::UpdateChannel { config, races: true }) => {
-            hand_over(client, &step.name, config, token).await
+        Some(Work::UpdateChannel { config, found, races }) => {
+            // The store has no guard for a channel: what a user did since is looked for.
+            if notifications::channel(client, &step.name).await?.as_ref() != Some(found) {
+                let reason = format!("somebody else wrote the channel {}", step.name);
+                return Err(opensearch::Error::Status { status: 409, reason });
+            }
+            if *races {
+                hand_over(client, &step.name, config, token).await
+            } else {
+                let [found, config] = [found, config].map(serde_json::to_value);
+                let malformed = |fault: serde_json::Error| {
+                    opensearch::Error::Malformed(format!("channel {}: {fault}", step.name))
+                };
+                let (found, config) = (found.map_err(malformed)?, config.map_err(malformed)?);
+                channel::replace(client, &step.name, &found, &config).await
+            }
         }
         Some(Work::Make(write)) => objects.make(write).await,
         Some(Work::Change(write, found)) => objects.change(write, found).await,

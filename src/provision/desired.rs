@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     Settings,
+    apply::HANDOVER_ID,
     object::{Key, Object, Wanted},
     placeholder::fill,
 };
@@ -30,8 +31,10 @@ pub const TEMPLATE_NAME: &str = "alertloop_sessions";
 /// Where Malcolm's own channel points.
 pub const MALCOLM_WEBHOOK_URL: &str = "http://api:5000/mapi/alert";
 
-/// The store finds no monitor by a longer name, so it could not be told from one that is missing.
-const LONGEST_NAME: usize = 256;
+/// The store finds no monitor by a longer name, so it could not be told from one that is missing,
+/// and each run would make another. It counts in UTF-16 (`ignore_above` of the name's keyword;
+/// seen on OpenSearch 3.4.0).
+pub(super) const LONGEST_NAME: usize = 256;
 
 /// A file under `provisioning/` that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +108,15 @@ impl Desired {
             "channels" => {
                 let (id, config) = read_channel(stem, body)?;
                 if id == CHANNEL_ID {
-                    self.channel = Some(loopback(config)?);
+                    if self.channel.replace(loopback(config)?).is_some() {
+                        return Err(format!("describes the channel {id} as another file does"));
+                    }
                     return Ok(());
+                }
+                if [OLD_CHANNEL_ID, HANDOVER_ID].contains(&id.as_str()) {
+                    return Err(format!(
+                        "the channel {id} is looked after without a file: take this one away"
+                    ));
                 }
                 (Object::Channel, id, config)
             }
@@ -201,8 +211,11 @@ fn read_monitor(body: Map<String, Value>) -> Result<(Object, String, Value), Str
         (Some(other), _) => return Err(format!("type is {other:?}; monitor or workflow is known")),
     };
     let name = text("name").filter(|name| !name.is_empty()).ok_or("has no name")?.to_owned();
-    if name.chars().count() > LONGEST_NAME {
-        return Err(format!("its name has more than {LONGEST_NAME} characters"));
+    if name.encode_utf16().count() > LONGEST_NAME {
+        return Err(format!(
+            "its name has more than {LONGEST_NAME} characters, where an emoji counts as two; the \
+             store would never find it again: shorten it"
+        ));
     }
     Ok((object, name, body.into()))
 }
@@ -330,6 +343,12 @@ mod tests {
             ),
             ("channels/a.json", r#"{"config": {"config_type": "slack"}}"#, "config.name is"),
             ("channels/a.json", r#"{"config": {"name": "${what}"}}"#, "${what} is not known"),
+            (
+                "channels/z.json",
+                r#"{"config_id": "malcolm-api-loopback-webook", "config": {"config_type": "slack",
+                    "name": "a", "slack": {}}}"#,
+                "looked after without a file",
+            ),
             ("monitors/a.json", "{}", "has no name"),
             ("monitors/a.json", r#"{"type": "destination", "name": "x"}"#, "monitor or workflow"),
             ("conditions/a.toml", "x = 1", ""),
@@ -351,5 +370,11 @@ mod tests {
         assert!(
             faults.to_string().contains("b.json: describes the monitor same as monitors/a.json")
         );
+        let loopback = r#"{"config_id": "malcolm-api-loopback-webhook", "config": {"name": "a",
+            "config_type": "webhook", "webhook": {"url": "http://h"}}}"#;
+        let files =
+            ["channels/a.json", "channels/b.json"].map(|f| (f.to_owned(), loopback.to_owned()));
+        let faults = read(&settings("a-*", "t"), &files.into()).unwrap_err().to_string();
+        assert!(faults.contains("b.json: describes the channel malcolm-api"), "{faults}");
     }
 }

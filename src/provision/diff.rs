@@ -101,6 +101,9 @@ impl Comparison<'_> {
 }
 
 fn is_same(desired: &Value, live: &Value) -> bool {
+    // Only where the types differ is one of them another's way to write it: "007" is not "7".
+    let is_written_alike = desired.is_string() && live.is_string()
+        || desired.as_i64().is_some() && live.as_i64().is_some();
     let number = |value: &Value| match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),
@@ -118,10 +121,12 @@ fn is_same(desired: &Value, live: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         _ => false,
     };
-    desired == live
-        || is_nothing(desired) && is_nothing(live)
-        || number(desired).is_some_and(|one| number(live) == Some(one))
-        || flag(desired).is_some_and(|one| flag(live) == Some(one))
+    if desired == live || is_nothing(desired) && is_nothing(live) {
+        return true;
+    }
+    !is_written_alike
+        && (number(desired).is_some_and(|one| number(live) == Some(one))
+            || flag(desired).is_some_and(|one| flag(live) == Some(one)))
 }
 
 #[cfg(test)]
@@ -142,6 +147,8 @@ mod tests {
             (json!({"a": "", "b": [], "c": null}), json!({}), ""),
             (json!({"a": {}}), json!({"b": {}}), "a"),
             (json!({"a": "x"}), json!({"a": "X"}), "a"),
+            (json!({"a": "007", "b": "1.10"}), json!({"a": "7", "b": "1.1"}), "a, b"),
+            (json!({"a": 9_007_199_254_740_993_u64}), json!({"a": 9_007_199_254_740_992_u64}), "a"),
         ] {
             assert_eq!(paths(&diff(&desired, &live)), want, "{desired} against {live}");
         }

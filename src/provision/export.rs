@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use super::{
     Error, Settings,
     apply::HANDOVER_ID,
-    desired::{CHANNEL_ID, OLD_CHANNEL_ID, TOKEN_HEADER},
+    desired::{CHANNEL_ID, LONGEST_NAME, OLD_CHANNEL_ID, TOKEN_HEADER},
     object::{Found, Object},
+    placeholder::has_placeholder,
     sealed,
 };
 use crate::opensearch::{
@@ -27,6 +28,13 @@ use crate::opensearch::{
 /// What the store adds to a monitor by itself; a new one would get its own.
 const ADDED: [&str; 6] =
     ["last_update_time", "enabled_time", "schema_version", "user", "data_sources", "owner"];
+/// The file that the loopback channel is compiled in under, whatever a user has called it.
+const LOOPBACK_FILE: &str = "malcolm_api_loopback_webhook";
+/// How much of a name goes into that of a file: a file system takes 255 bytes.
+const LONGEST_SLUG: usize = 100;
+const LONGEST_FILE: usize = 255;
+/// Whoever may edit an object could have us put a secret into it when the export is applied.
+const PLACEHOLDER: &str = "it holds a text like ${…}, which a file would mean something else by";
 
 /// Everything in the store that a file could describe.
 #[derive(Clone, Debug, Default)]
@@ -127,9 +135,16 @@ impl Files {
         if [HANDOVER_ID, OLD_CHANNEL_ID].contains(&id) {
             return;
         }
-        let slug = self.free("channels", &slug(name_of(config)));
+        if has_placeholder(config) {
+            self.left_out.push(format!("channel {} ({id}): {PLACEHOLDER}", name_of(config)));
+            return;
+        }
+        let slug = match id {
+            CHANNEL_ID => LOOPBACK_FILE.to_owned(),
+            _ => self.free("channels", &slug(name_of(config))),
+        };
         let mut config = config.clone();
-        let mut secrets = Vec::new();
+        let mut secrets = BTreeMap::new();
         sealed::for_each_secret(&mut config, &mut |path, text| {
             let header = path.rsplit_once("header_params.").map(|(_, header)| header);
             if id == CHANNEL_ID
@@ -141,8 +156,12 @@ impl Files {
             } else if path == "webhook.url" && sealed::shown(text) == *text {
                 // An address with nothing secret in it.
             } else {
-                let file = format!("secrets/{slug}.{}", header.unwrap_or("url").to_lowercase());
-                secrets.push((file.clone(), std::mem::take(text)));
+                // A header's name is a user's text, and several may come down to one file.
+                let stem = format!("secrets/{slug}.{}", header.map_or("url".to_owned(), file_part));
+                let numbered = (2..).map(|number| format!("{stem}_{number}"));
+                let mut names = std::iter::once(stem.clone()).chain(numbered);
+                let file = names.find(|file| !secrets.contains_key(file)).unwrap_or_default();
+                secrets.insert(file.clone(), std::mem::take(text));
                 *text = format!("${{file:{file}}}");
             }
         });
@@ -156,6 +175,15 @@ impl Files {
         if all.iter().filter(|one| name_of(&one.body) == name).count() > 1 {
             let id = &found.id;
             self.left_out.push(format!("{object} {name} ({id}): others have the same name"));
+            return;
+        }
+        let fault = if name.encode_utf16().count() > LONGEST_NAME {
+            Some("its name is too long for the store to find it again")
+        } else {
+            has_placeholder(&found.body).then_some(PLACEHOLDER)
+        };
+        if let Some(fault) = fault {
+            self.left_out.push(format!("{object} {name} ({}): {fault}", found.id));
             return;
         }
         let mut body = body;
@@ -172,8 +200,12 @@ impl Files {
             return;
         }
         let file = format!("templates/{name}.json");
-        if name.contains('/') || self.texts.contains_key(&file) {
+        if name.contains('/') || file.len() > LONGEST_FILE || self.texts.contains_key(&file) {
             self.left_out.push(format!("template {name}: its name does not fit a file"));
+            return;
+        }
+        if has_placeholder(body) {
+            self.left_out.push(format!("template {name}: {PLACEHOLDER}"));
             return;
         }
         self.texts.insert(file, pretty(body));
@@ -183,7 +215,9 @@ impl Files {
     fn free(&self, folder: &str, slug: &str) -> String {
         let numbered = (2..).map(|number| format!("{slug}_{number}"));
         let mut names = std::iter::once(slug.to_owned()).chain(numbered);
-        let is_free = |name: &String| !self.texts.contains_key(&format!("{folder}/{name}.json"));
+        let is_free = |name: &String| {
+            name != LOOPBACK_FILE && !self.texts.contains_key(&format!("{folder}/{name}.json"))
+        };
         names.find(is_free).unwrap_or_default()
     }
 
@@ -234,11 +268,14 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 /// `${monitor:NAME}` in place of each id of a monitor.
 fn name_monitors(value: &mut Value, names: &BTreeMap<&str, &str>) {
-    let is_unique = |name: &str| names.values().filter(|other| **other == name).count() == 1;
+    // A `}` would end the placeholder.
+    let can_stand = |name: &str| {
+        !name.contains('}') && names.values().filter(|other| **other == name).count() == 1
+    };
     match value {
         Value::String(text) => {
             for (id, name) in names.iter().filter(|(id, _)| !id.is_empty()) {
-                if text.contains(id) && is_unique(name) {
+                if text.contains(id) && can_stand(name) {
                     *text = text.replace(id, &format!("${{monitor:{name}}}"));
                 }
             }
@@ -253,6 +290,15 @@ fn name_of(body: &Value) -> &str {
     body.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A header's name as a part of a file's: nothing in it leads to another folder.
+fn file_part(header: &str) -> String {
+    let plain = |character: char| match character.to_ascii_lowercase() {
+        character @ ('a'..='z' | '0'..='9' | '-' | '_') => character,
+        _ => '_',
+    };
+    header.chars().map(plain).take(LONGEST_SLUG).collect()
+}
+
 /// A name as a file's.
 fn slug(name: &str) -> String {
     let mut slug = String::new();
@@ -261,6 +307,9 @@ fn slug(name: &str) -> String {
             'a'..='z' | '0'..='9' => slug.push(character),
             _ if slug.ends_with('_') || slug.is_empty() => {}
             _ => slug.push('_'),
+        }
+        if slug.len() == LONGEST_SLUG {
+            break;
         }
     }
     let slug = slug.trim_end_matches('_');
@@ -322,6 +371,7 @@ mod tests {
                 (CHANNEL_ID.to_owned(), channel("Loop", loopback)),
                 ("x".to_owned(), json!({"name": "Ä b!", "slack": {"url": "https://s/hidden"}})),
                 ("y".to_owned(), channel("ä B", json!({"url": "http://h/x"}))),
+                ("a".to_owned(), channel(LOOPBACK_FILE, json!({"url": "http://h/x"}))),
                 (HANDOVER_ID.to_owned(), json!({})),
             ]
             .into(),
@@ -341,7 +391,8 @@ mod tests {
             [
                 "channels/b.json",
                 "channels/b_2.json",
-                "channels/loop.json",
+                "channels/malcolm_api_loopback_webhook.json",
+                "channels/malcolm_api_loopback_webhook_2.json",
                 "monitors/one.json",
                 "monitors/w.json",
                 "templates/t.json"
@@ -349,7 +400,7 @@ mod tests {
         );
         assert_eq!(
             files.secrets.keys().collect::<Vec<_>>(),
-            ["secrets/b.url", "secrets/loop.x-other"]
+            ["secrets/b.url", "secrets/malcolm_api_loopback_webhook.x-other"]
         );
         assert_eq!(files.left_out.len(), 2);
         let text: String = files.texts.values().map(String::as_str).collect();
@@ -357,13 +408,71 @@ mod tests {
         for want in [
             "${token}",
             "${webhook_url}",
-            "${file:secrets/loop.x-other}",
+            "${file:secrets/malcolm_api_loopback_webhook.x-other}",
             "http://h/x",
             "monitor[id=${monitor:one}]",
             "\"m2\"",
         ] {
             assert!(text.contains(want), "{want} in {text}");
         }
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder_or_to_the_file_of_another() {
+        let headers = json!({"a/../../../etc/x": "1", "a/b": "2", "a_b": "3", "X-A": "4",
+            "x-a": "5", "url": "6", "..": "7", "ä": "8"});
+        let longest = "né".repeat(LONGEST_NAME / 2);
+        let channels = [
+            (
+                "c".to_owned(),
+                json!({"name": "../up", "webhook":
+                {"url": "http://h/?k=0", "header_params": headers}}),
+            ),
+            ("d".to_owned(), json!({"name": "up.url", "slack": {"url": "https://s/hidden"}})),
+        ];
+        let monitors = vec![
+            monitor("m1", &longest),
+            monitor("m2", &"n".repeat(LONGEST_NAME)),
+            monitor("m3", &"n".repeat(LONGEST_NAME + 1)),
+        ];
+        let templates = [("..".to_owned(), json!({})), ("t".repeat(260), json!({}))].into();
+        let all =
+            Everything { channels: channels.into(), monitors, templates, ..Everything::default() };
+        let files = files(&all, &settings());
+        assert_eq!(files.left_out.len(), 2, "{:?}", files.left_out);
+        assert_eq!(files.secrets.len(), 10, "{:?}", files.secrets);
+        let values: BTreeSet<&String> = files.secrets.values().collect();
+        assert_eq!(values.len(), 10);
+        for file in files.texts.keys().chain(files.secrets.keys()) {
+            let name = file.split_once('/').unwrap().1;
+            assert!(name.len() < 255 && !name.contains('/') && !name.contains(".."), "{file}");
+        }
+    }
+
+    #[test]
+    fn what_a_user_wrote_is_never_a_placeholder_of_a_file() {
+        let secret = "${env:ALERTLOOP_OPENSEARCH_PASSWORD}";
+        let mut with_key = monitor("m1", "one");
+        with_key.body["inputs"] = json!([{secret: 1}]);
+        let mut in_text = monitor("m2", "two");
+        in_text.body["triggers"] = json!(["a ${monitor:one} b"]);
+        let all = Everything {
+            channels: [
+                ("a".to_owned(), json!({"name": "a", "description": secret})),
+                (
+                    "b".to_owned(),
+                    json!({"name": "b", "webhook": {"url": "http://h",
+                    "header_params": {"X": "${token}"}}}),
+                ),
+            ]
+            .into(),
+            monitors: vec![with_key, in_text, monitor("m3", secret)],
+            templates: [("t".to_owned(), json!({"_meta": {"a": [secret]}}))].into(),
+            ..Everything::default()
+        };
+        let files = files(&all, &settings());
+        assert_eq!((files.texts.len(), files.secrets.len()), (0, 0), "{files:?}");
+        assert_eq!(files.left_out.len(), 6);
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::opensearch::{Client, Error, segment};
 /// The index.
 pub const INDEX: &str = "alertloop-provisioned";
 const PAGE: usize = 500;
+/// What to do where it cannot be read.
+const MEND: &str = "delete it, or the whole index: what is as its file says is then known again, \
+                    and all else is left alone until --force";
 /// The store takes an id of at most 512 bytes.
 const LONGEST_ID: usize = 400;
 
@@ -166,8 +169,10 @@ pub async fn read(client: &Client) -> Result<BTreeMap<Key, Entry>, Error> {
             let number = |name: &str| hit.get(name).and_then(Value::as_u64).unwrap_or(0);
             let seen = Some((number("_seq_no"), number("_primary_term")));
             let source = hit.get_mut("_source").map(Value::take).unwrap_or_default();
-            let entry: Entry = serde_json::from_value(source)
-                .map_err(|fault| Error::Malformed(format!("{INDEX}: {fault}")))?;
+            let entry: Entry = serde_json::from_value(source).map_err(|fault| {
+                let id = hit.get("_id").and_then(Value::as_str).unwrap_or_default();
+                Error::Malformed(format!("the document {id:?}: {fault}; {MEND}"))
+            })?;
             all.insert(entry.key.clone(), Entry { seen, ..entry });
         }
         if is_last {

@@ -32,6 +32,21 @@ pub fn fill(
     })
 }
 
+/// Whether any text in `json` (a value or a key) would be read as a placeholder.
+pub fn has_placeholder(json: &Value) -> bool {
+    match json {
+        Value::String(text) => name_of(text).is_some() || text.contains(MONITOR),
+        Value::Array(list) => list.iter().any(has_placeholder),
+        Value::Object(map) => {
+            map.iter().any(|(key, item)| name_of(key).is_some() || has_placeholder(item))
+        }
+        _ => false,
+    }
+}
+
+/// How a composite monitor's file names another monitor.
+const MONITOR: &str = "${monitor:";
+
 /// What stands in `${…}`, where a text is just that.
 fn name_of(text: &str) -> Option<&str> {
     let name = text.strip_prefix("${")?.strip_suffix('}')?;
@@ -41,13 +56,12 @@ fn name_of(text: &str) -> Option<&str> {
 /// Replaces `${monitor:NAME}` anywhere in the strings of `json`, for a composite monitor's
 /// conditions; gives the names that `id_of` does not know.
 pub fn fill_monitors(json: &mut Value, id_of: &impl Fn(&str) -> Option<String>) -> Vec<String> {
-    const BEGIN: &str = "${monitor:";
     let mut unknown = Vec::new();
     match json {
         Value::String(text) => {
             let mut filled = String::new();
             let mut rest = text.as_str();
-            while let Some((before, after)) = rest.split_once(BEGIN)
+            while let Some((before, after)) = rest.split_once(MONITOR)
                 && let Some((name, after)) = after.split_once('}')
             {
                 filled.push_str(before);

@@ -118,6 +118,8 @@ pub(super) enum Work {
     CreateChannel(Config),
     UpdateChannel {
         config: Config,
+        /// The channel that the plan was made for.
+        found: Config,
         /// Whether several replicas may be at it with a secret of their own each.
         races: bool,
     },

@@ -151,11 +151,9 @@ async fn objects(
             }
         }
     }
-    if !names_of(Object::Channel).is_empty() {
-        let found = notifications::configs(client).await;
-        for (id, body) in found.map_err(Error::store("cannot list the channels"))? {
-            add(Key::new(Object::Channel, id.clone()), Found { id, body, ..Found::default() });
-        }
+    let found = notifications::configs_of(client, &names_of(Object::Channel)).await;
+    for (id, body) in found.map_err(Error::store("cannot read the channels"))? {
+        add(Key::new(Object::Channel, id.clone()), Found { id, body, ..Found::default() });
     }
     for (object, family) in [
         (Object::Monitor, alerting::Family::Monitor),

@@ -20,6 +20,7 @@ use crate::{
         notifications, templates,
     },
     provision::{
+        apply::channel,
         canonical::canonical,
         ledger::{self, Entry, Pending},
         object::{Found, Key, Object},
@@ -47,7 +48,7 @@ impl<'a> Objects<'a> {
 
     /// Makes an object that is missing.
     pub(super) async fn make(&self, write: &Write) -> Result<(), Error> {
-        let entry = self.begin(write, 0, true).await?;
+        let entry = self.begin(write, None, true).await?;
         let made = match self.create(&entry.key, &write.body).await {
             Ok(made) => made,
             Err(fault) => return Err(self.give_up(&write.entry, entry, fault).await),
@@ -57,7 +58,7 @@ impl<'a> Objects<'a> {
 
     /// Changes an object that is as it was found; else 409.
     pub(super) async fn change(&self, write: &Write, found: &Found) -> Result<(), Error> {
-        let entry = self.begin(write, found.version, write.entry.made).await?;
+        let entry = self.begin(write, Some(found), write.entry.made).await?;
         match self.replace(&entry.key, found, &write.body).await {
             Ok(changed) => self.settle(entry, write, changed).await,
             Err(fault) => Err(self.give_up(&write.entry, entry, fault).await),
@@ -105,13 +106,21 @@ impl<'a> Objects<'a> {
     }
 
     /// Says in the ledger what is about to be written; 409 where somebody else is at it.
-    async fn begin(&self, write: &Write, version: u64, made: bool) -> Result<Entry, Error> {
+    async fn begin(
+        &self,
+        write: &Write,
+        found: Option<&Found>,
+        made: bool,
+    ) -> Result<Entry, Error> {
         self.need_ledger().await?;
         if write.entry.pending.is_some() {
             self.wait_for_other(&write.entry).await?;
         }
         let mut entry = write.entry.clone();
         let body = entry.sealed(canonical(entry.key.object, &write.body));
+        let version = found.map_or(0, |found| found.version);
+        // One that is made anew gets another id than the one that is gone had.
+        entry.id = found.map(|found| found.id.clone()).unwrap_or_default();
         entry.pending = Some(Pending { digest: write.digest.clone(), version, body });
         entry.made = made;
         ledger::write(self.client, &mut entry).await?;
@@ -209,7 +218,7 @@ impl<'a> Objects<'a> {
                 check_unchanged(key, found, &now)?;
                 return match key.object {
                     Object::Channel => {
-                        notifications::update(self.client, &found.id, body).await?;
+                        channel::replace(self.client, &found.id, &now.body, body).await?;
                         self.now(key, &found.id).await
                     }
                     Object::LegacyTemplate => {
@@ -270,9 +279,12 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// 409 where an object is not what it was when it was planned.
+/// 409 where an object is not what it was when it was planned; its switch counts, too, as what is
+/// written holds the one that was planned with.
 fn check_unchanged(key: &Key, found: &Found, now: &Found) -> Result<(), Error> {
+    let switch = |found: &Found| found.body.get(key.object.switch()?).cloned();
     let is_same = found.version == now.version
+        && switch(found) == switch(now)
         && canonical(key.object, &found.body) == canonical(key.object, &now.body);
     if is_same { Ok(()) } else { Err(changed(key)) }
 }
@@ -287,7 +299,27 @@ fn is_surplus(created: &Monitor, named: &[Monitor]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_object_that_changed_since_it_was_planned_is_not_written_over() {
+        let channel = |body: Value| Found { id: "c".to_owned(), body, ..Found::default() };
+        let planned =
+            channel(json!({"name": "c", "is_enabled": true, "webhook": {"url": "http://h"}}));
+        let key = Key::new(Object::Channel, "c");
+        for (now, is_same) in [
+            (json!({"name": "c", "is_enabled": true, "webhook": {"url": "http://h/"}}), true),
+            (json!({"name": "c", "is_enabled": false, "webhook": {"url": "http://h"}}), false),
+            (json!({"name": "d", "is_enabled": true, "webhook": {"url": "http://h"}}), false),
+        ] {
+            let checked = check_unchanged(&key, &planned, &channel(now));
+            assert_eq!(checked.is_ok(), is_same, "{checked:?}");
+        }
+        let written_again = Found { version: 1, ..planned.clone() };
+        assert!(check_unchanged(&key, &planned, &written_again).is_err());
+    }
 
     #[test]
     fn of_several_new_monitors_only_the_first_written_stays() {

@@ -79,7 +79,7 @@ impl WantedChannel<'_> {
         {
             diff.push(format!("~ url: {from} -> {to}"));
         }
-        let work = Work::UpdateChannel { config, races: false };
+        let work = Work::UpdateChannel { config, found: live.clone(), races: false };
         Step::channel(id, Action::Update { reason, diff }, Some(work))
     }
 }
@@ -121,7 +121,7 @@ fn existing_channel(id: &'static str, wanted: &WantedChannel, live: &Config, rac
         return leave("edited by a user: it is switched off".to_owned(), true);
     }
     let (config, reason, diff) = wanted.brought_up(live, webhook, is_admitted);
-    let work = Work::UpdateChannel { config, races: races && !is_admitted };
+    let work = Work::UpdateChannel { config, found: live.clone(), races: races && !is_admitted };
     Step::channel(id, Action::Update { reason, diff }, Some(work))
 }
 

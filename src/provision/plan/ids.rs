@@ -1,6 +1,8 @@
 //! The ids of triggers and actions. An alert belongs to a trigger's id, and the store makes new ids
 //! at each write that has none: so those that a file leaves out are kept, or made from the names.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 /// Fills in the ids that a monitor's file leaves out: those that the live one has under the same
@@ -8,19 +10,45 @@ use serde_json::{Map, Value, json};
 pub(super) fn filled(mut body: Value, live: Option<&Value>) -> Value {
     let monitor = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let live_triggers = live.map(triggers).unwrap_or_default();
+    let mut trigger_names = Names::default();
     for trigger in triggers_mut(&mut body) {
         let name = name_of(trigger).to_owned();
-        let live = live_triggers.iter().find(|live| name_of(live) == name);
-        fill(trigger, live.copied(), &[&monitor, &name]);
-        let live_actions = live.map(|live| actions(live)).unwrap_or_default();
+        let place = trigger_names.take(&name);
+        let live = namesake(&live_triggers, &name, place);
+        fill(trigger, live, &[&monitor, &name], place);
+        let live_actions = live.map(actions).unwrap_or_default();
+        let mut action_names = Names::default();
         let actions = trigger.get_mut("actions").and_then(Value::as_array_mut);
         for action in actions.into_iter().flatten().filter_map(Value::as_object_mut) {
             let action_name = name_of(action).to_owned();
-            let live = live_actions.iter().find(|live| name_of(live) == action_name);
-            fill(action, live.copied(), &[&monitor, &name, &action_name]);
+            let action_place = action_names.take(&action_name);
+            let live = namesake(&live_actions, &action_name, action_place);
+            // The second trigger of a name is another one, and so are its actions.
+            let parent = if place == 0 { name.clone() } else { format!("{name}#{place}") };
+            fill(action, live, &[&monitor, &parent, &action_name], action_place);
         }
     }
     body
+}
+
+/// How often each name came so far: the store lets several have the same, but not the same id.
+#[derive(Default)]
+struct Names(BTreeMap<String, usize>);
+
+impl Names {
+    fn take(&mut self, name: &str) -> usize {
+        let count = self.0.entry(name.to_owned()).or_default();
+        *count += 1;
+        *count - 1
+    }
+}
+
+fn namesake<'a>(
+    all: &[&'a Map<String, Value>],
+    name: &str,
+    place: usize,
+) -> Option<&'a Map<String, Value>> {
+    all.iter().copied().filter(|one| name_of(one) == name).nth(place)
 }
 
 /// The ids of all triggers and actions, in order.
@@ -30,12 +58,18 @@ pub(super) fn all(body: &Value) -> Vec<&str> {
     maps.filter_map(|map| map.get("id")?.as_str()).collect()
 }
 
-fn fill(map: &mut Map<String, Value>, live: Option<&Map<String, Value>>, names: &[&str]) {
+fn fill(
+    map: &mut Map<String, Value>,
+    live: Option<&Map<String, Value>>,
+    names: &[&str],
+    place: usize,
+) {
     if map.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty()) {
         return;
     }
     let id = live.and_then(|live| live.get("id")).cloned().unwrap_or_else(|| {
-        let hash = blake3::hash(json!(names).to_string().as_bytes()).to_hex();
+        let names = if place == 0 { json!(names) } else { json!([names, place]) };
+        let hash = blake3::hash(names.to_string().as_bytes()).to_hex();
         json!(format!("alertloop-{}", &hash[..20]))
     });
     map.insert("id".to_owned(), id);
@@ -80,5 +114,19 @@ mod tests {
         assert_eq!(filled(file, None), fresh);
         let ids = all(&fresh);
         assert!(ids[0].starts_with("alertloop-") && ids[0] != ids[1] && ids[2] == "B", "{ids:?}");
+    }
+
+    #[test]
+    fn several_of_one_name_get_an_id_each() {
+        let trigger = json!({"query_level_trigger": {"name": "t",
+            "actions": [{"name": "a"}, {"name": "a"}]}});
+        let file = json!({"name": "m", "triggers": [trigger, trigger]});
+        let fresh = filled(file.clone(), None);
+        let ids = all(&fresh);
+        assert_eq!(ids.iter().collect::<std::collections::BTreeSet<_>>().len(), 6, "{ids:?}");
+        let mut live = fresh.clone();
+        live["triggers"][1]["query_level_trigger"]["id"] = json!("T");
+        live["triggers"][1]["query_level_trigger"]["actions"][1]["id"] = json!("A");
+        assert_eq!(all(&filled(file, Some(&live))), all(&live));
     }
 }

@@ -283,10 +283,11 @@ impl Kept<'_> {
     }
 }
 
-/// Whether an entry speaks of this very object: what was begun may have been made by somebody else.
+/// Whether an entry speaks of this very object: what was begun may have been made by somebody else,
+/// and so may one of another id, in place of ours that is gone.
 fn is_known(entry: &Entry, live: &Found, theirs: &Value) -> bool {
     let arrived = |begun: &Pending| has_arrived(begun, entry, live, theirs);
-    !entry.applied.is_empty() || entry.pending.as_ref().is_some_and(arrived)
+    !entry.applied.is_empty() && entry.id == live.id || entry.pending.as_ref().is_some_and(arrived)
 }
 
 /// Whether a write that nobody noted the end of has reached the store: the object is what was sent

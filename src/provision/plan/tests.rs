@@ -191,7 +191,7 @@ fn an_update_keeps_what_a_user_added_to_the_channel() {
         }),
         &offered(),
     );
-    let Some(Work::UpdateChannel { config, races: true }) = step.work else {
+    let Some(Work::UpdateChannel { config, races: true, .. }) = step.work else {
         panic!("{:?}", step.action);
     };
     let webhook = config.webhook.unwrap();

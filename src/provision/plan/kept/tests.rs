@@ -214,6 +214,47 @@ fn a_run_that_was_cut_off_is_gone_on_with() {
     }
 }
 
+/// The ledger speaks of one id, and the object that is there now has another.
+#[test]
+fn what_took_the_place_of_ours_is_not_ours() {
+    let other = |found: Found| Found { id: "id2".to_owned(), ..found };
+    let made_again = |interval| Entry { id: String::new(), ..begun(known(5), interval, 0) };
+    let none = Options::default();
+    for (name, found, entry, interval, want) in [
+        (
+            "made again by a user, the same",
+            other(found(5, 1)),
+            known(5),
+            5,
+            "in sync monitor m [Note]",
+        ),
+        (
+            "made again by a user, another",
+            other(found(7, 1)),
+            known(5),
+            5,
+            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval) [-]",
+        ),
+        (
+            "made again by a run that was cut off",
+            other(found(6, 1)),
+            made_again(6),
+            6,
+            "in sync monitor m [Note]",
+        ),
+    ] {
+        check(name, &live(vec![found], Some(entry)), interval, none, want);
+    }
+    let same = live(vec![other(found(5, 1))], Some(known(5)));
+    let Some(Work::Note(entry)) = step_of(&same, 5, none).work else { panic!("no note") };
+    assert_eq!((entry.made, entry.id.as_str()), (false, "id2"), "so --prune leaves it");
+    let token = "0123456789abcdef".parse().unwrap();
+    let options = Options { prune: true, force: true, ..none };
+    let kept = Kept { live: &same, token: &token, options, no_alerting: None };
+    let steps: Vec<_> = kept.orphans(&[]).iter().map(short).collect();
+    assert_eq!(steps, ["leave monitor m (no file has it any more, and it is gone) [Forget]"]);
+}
+
 #[test]
 fn a_newer_store_that_shows_more_is_no_edit() {
     let mut newer = found(5, 1);
@@ -240,6 +281,8 @@ fn of_two_of_a_name_a_copy_goes_then_ours_gives_way_unless_it_is_in_use() {
     for (name, found, entry, want, gone) in [
         ("a copy", vec![found(5, 1), other(5, 1)], Some(known(5)), "delete", Some("id2")),
         ("somebody else's", vec![found(5, 1), theirs()], Some(known(5)), "delete", Some("id1")),
+        // In the order of their writing: a user's, then ours, which was switched on meanwhile.
+        ("a user's copy", vec![other(5, 2), running.clone()], Some(known(5)), "leave", None),
         ("ours runs", vec![running, theirs()], Some(known(5)), "leave", None),
         ("ours is edited", vec![found(6, 2), theirs()], Some(known(5)), "leave", None),
         ("none is known", vec![found(5, 1), theirs()], None, "leave", None),
