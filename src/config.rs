@@ -68,7 +68,7 @@ pub struct Config {
     pub webhook_url: Url,
     /// Whether `serve` provisions.
     pub provision: bool,
-    /// Folder that replaces the compiled-in provisioning files.
+    /// Folder of provisioning files, each in place of the compiled-in one or besides.
     pub provisioning_dir: Option<PathBuf>,
     /// Size at which the spool takes no more.
     pub spool_max_bytes: u64,

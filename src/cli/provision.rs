@@ -42,7 +42,8 @@ Examples:
   alertloop provision plan --prune --provisioning-dir ./provisioning
   alertloop provision plan --detailed-exitcode > /dev/null || echo 'not in sync'
 
-Exits with 0; with --detailed-exitcode with 3 where something is to be done.";
+Exits with 0; with --detailed-exitcode with 3 where something is to be done. What a user edited is
+not to be done: with --force it is, so `plan --force --detailed-exitcode` finds edits too.";
 
 const APPLY_EXAMPLES: &str = "\
 Examples:

@@ -155,7 +155,7 @@ pub static TABLE: &[Setting] = &[
         "ALERTLOOP_PROVISIONING_DIR",
         "",
         PROVISIONING,
-        "Folder that replaces the compiled-in provisioning files",
+        "Folder of provisioning files, each in place of the compiled-in one or besides",
     ),
     value(
         "ALERTLOOP_WEBHOOK_URL",

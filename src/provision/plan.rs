@@ -54,6 +54,9 @@ pub struct Plan {
     /// Whether a record may be written once the plan is done: false only while Malcolm's own
     /// template is awaited.
     pub template_ready: bool,
+    /// How far it goes; `apply` does all of it only with the same.
+    #[serde(skip)]
+    pub options: Options,
 }
 
 /// What happens to one object.
@@ -204,7 +207,7 @@ pub fn plan(
         steps.extend(kept.orphans(&desired.wanted));
     }
     let template_ready = settings.template != TemplateMode::Malcolm || live.malcolm_template_exists;
-    Plan { steps, token, template_ready }
+    Plan { steps, token, template_ready, options }
 }
 
 /// The secret, and whether every replica would decide on the same one.
@@ -279,7 +282,11 @@ impl Step {
     }
 }
 
+/// How wide the kind of an object is shown at least.
+const NARROWEST: usize = "template".len();
+
 impl fmt::Display for Step {
+    /// The width that may be asked for is that of the kind.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, reason) = match &self.action {
             Action::Create => ("create", ""),
@@ -289,7 +296,8 @@ impl fmt::Display for Step {
             Action::InSync => ("in sync", ""),
             Action::Unavailable { reason } => ("unavailable", reason.as_str()),
         };
-        write!(f, "{word:<11} {:<8} {}", self.object.to_string(), self.name)?;
+        let width = f.width().unwrap_or(NARROWEST);
+        write!(f, "{word:<11} {:<width$} {}", self.object.to_string(), self.name)?;
         if !reason.is_empty() {
             write!(f, " ({reason})")?;
         }
@@ -304,12 +312,18 @@ impl fmt::Display for Step {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths = self.steps.iter().map(|step| step.object.to_string().len());
+        let width = widths.max().unwrap_or_default().max(NARROWEST);
         for step in &self.steps {
-            writeln!(f, "{step}")?;
+            writeln!(f, "{step:width$}")?;
         }
         match self.steps.iter().filter(|step| step.is_to_do()).count() {
             0 => writeln!(f, "Nothing is to do."),
-            steps => writeln!(f, "To do: {steps}. `alertloop provision apply` does it."),
+            steps => {
+                let force = if self.options.force { " --force" } else { "" };
+                let prune = if self.options.prune { " --prune" } else { "" };
+                writeln!(f, "To do: {steps}. `alertloop provision apply{force}{prune}` does it.")
+            }
         }
     }
 }

@@ -17,9 +17,9 @@ Examples:
   alertloop provision lint my-monitor.json --records
   alertloop provision lint --output json
 
-Without a FILE it looks at the monitors that `provision apply` makes. Each message is rendered on the
-store, with harmless and with hostile values, and is read as the intake reads it. Nothing is kept or
-sent. Exits with 1 when something fails.";
+Without a FILE it looks at the monitors that `provision apply` makes. Each message is rendered on
+the store, with harmless and with hostile values, and is read as the intake reads it. Nothing is
+kept or sent. Exits with 1 when something fails.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct LintArgs {

@@ -18,9 +18,10 @@ Examples:
   alertloop provision test my-slack-channel
   alertloop provision test --output json
 
-OpenSearch sends its test message through the channel. From our own intake, which has to run, comes a
-receipt that shows that it arrived there. Then the loopback monitor is run dry with a true trigger, and
-its message and the record are shown. Nothing is kept. Exits with 1 when something fails.";
+OpenSearch sends its test message through the channel. From our own intake, which has to run, comes
+a receipt that shows that it arrived there. Then the loopback monitor is run dry with a true
+trigger, and its message and the record are shown. Nothing is kept. Exits with 1 when something
+fails.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {

@@ -102,8 +102,10 @@ impl Kept<'_> {
             if self.options.force {
                 return self.update(wanted, live, "taken over", differences);
             }
-            let reason =
-                format!("it exists, and not from this file; it differs in {}", paths(&differences));
+            let reason = format!(
+                "it exists, and not from this file; it differs in {}; --force takes it over",
+                paths(&differences)
+            );
             let diff = sealed::lines(wanted.key.object, differences);
             return of(Action::Leave { reason, warning: false, diff }, None);
         };
@@ -123,7 +125,13 @@ impl Kept<'_> {
             return of(Action::InSync, (!is_noted).then(note));
         }
         if edits.is_empty() {
-            return self.update(wanted, live, "the file changed", by_file());
+            let differences = by_file();
+            // What only the store has is no difference: it may be of the store's own making.
+            let reason = match differences.as_slice() {
+                [] => "the file leaves something out that it had, or says it in another form",
+                _ => "the file changed",
+            };
+            return self.update(wanted, live, reason, differences);
         }
         if *applied != digest && by_file().is_empty() {
             // The file now says what the user made of it, as after an export.
@@ -134,7 +142,7 @@ impl Kept<'_> {
             return self.update(wanted, live, "taken over from a user", by_file());
         }
         let too = if *applied == digest { "" } else { ", and its file changed too" };
-        let reason = format!("edited by a user: {}{too}", paths(&edits));
+        let reason = format!("edited by a user: {}{too}; --force undoes it", paths(&edits));
         let diff = sealed::lines(wanted.key.object, edits);
         of(Action::Leave { reason, warning: false, diff }, None)
     }

@@ -395,3 +395,20 @@ fn an_address_is_shown_without_its_secrets() {
         assert_eq!(shown(url), want);
     }
 }
+
+#[test]
+fn a_plan_is_a_table_and_names_the_flags_that_carry_it_out() {
+    let step = |object, name| Step::new(object, name, Action::Create, Some(Work::Await));
+    let mut plan = plan_of(&empty(), &offered());
+    plan.steps = vec![step(Object::LegacyTemplate, "old"), step(Object::Channel, "c")];
+    for (force, prune, flags) in
+        [(false, false, ""), (true, false, " --force"), (true, true, " --force --prune")]
+    {
+        plan.options = Options { force, prune, ..Options::default() };
+        let want = format!(
+            "create      legacy template old\ncreate      channel         c\n\
+             To do: 2. `alertloop provision apply{flags}` does it.\n"
+        );
+        assert_eq!(plan.to_string(), want);
+    }
+}

@@ -107,7 +107,7 @@ fn three_ways_decide_who_wins() {
             live(vec![found(6, 1)], None),
             5,
             none,
-            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval) [-]",
+            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval; --force takes it over) [-]",
         ),
         (
             "not known, forced",
@@ -124,25 +124,32 @@ fn three_ways_decide_who_wins() {
             "update monitor m (the file changed) [Change]",
         ),
         (
+            "the file says less, or the same in other words",
+            live(vec![found(5, 1)], Some(Entry { applied: "another".to_owned(), ..known(5) })),
+            5,
+            none,
+            "update monitor m (the file leaves something out that it had, or says it in another form) [Change]",
+        ),
+        (
             "a user changed it",
             live(vec![found(7, 2)], Some(known(5))),
             5,
             none,
-            "leave monitor m (edited by a user: schedule.period.interval) [-]",
+            "leave monitor m (edited by a user: schedule.period.interval; --force undoes it) [-]",
         ),
         (
             "a user added to it",
             live(vec![with_must_not(found(5, 2))], Some(known(5))),
             5,
             none,
-            "leave monitor m (edited by a user: inputs.0.search.query.extra) [-]",
+            "leave monitor m (edited by a user: inputs.0.search.query.extra; --force undoes it) [-]",
         ),
         (
             "both changed",
             live(vec![found(7, 2)], Some(known(5))),
             6,
             none,
-            "leave monitor m (edited by a user: schedule.period.interval, and its file changed too) [-]",
+            "leave monitor m (edited by a user: schedule.period.interval, and its file changed too; --force undoes it) [-]",
         ),
         (
             "both changed, forced",
@@ -186,7 +193,7 @@ fn a_run_that_was_cut_off_is_gone_on_with() {
             live(vec![Found { version: 3, ..found(9, 3) }], Some(begun(Entry::new(key()), 5, 0))),
             5,
             none,
-            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval) [-]",
+            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval; --force takes it over) [-]",
         ),
         (
             "cut off before a change",
@@ -262,7 +269,7 @@ fn a_newer_store_that_shows_more_is_no_edit() {
     let mut live = live(vec![newer], Some(known(5)));
     assert_eq!(
         short(&step_of(&live, 5, Options::default())),
-        "leave monitor m (edited by a user: new_default) [-]"
+        "leave monitor m (edited by a user: new_default; --force undoes it) [-]"
     );
     "3.8.0".clone_into(&mut live.about.version);
     assert_eq!(short(&step_of(&live, 5, Options::default())), "in sync monitor m [Note]");
