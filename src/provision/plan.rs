@@ -15,6 +15,7 @@ use super::{
     ledger::Entry,
     object::{Found, Key, Wanted},
     probe::Live,
+    sealed::Hidden,
 };
 use crate::{
     opensearch::{notifications::Config, templates::Legacy},
@@ -163,6 +164,8 @@ pub(super) struct Write {
     pub body: serde_json::Value,
     /// The digest of what the file says.
     pub digest: String,
+    /// What in it is not to be shown.
+    pub hidden: Hidden,
 }
 
 impl Plan {

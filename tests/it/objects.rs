@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::store;
 
 mod any;
+mod changes;
 pub mod folder;
 pub mod lives;
 
