@@ -15,6 +15,7 @@ mod any;
 mod changes;
 pub mod folder;
 pub mod lives;
+mod odd;
 
 use any::any_objects;
 use folder::Folder;
