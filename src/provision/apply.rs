@@ -6,7 +6,7 @@ use tracing::info;
 use super::{
     Error, Options, Settings,
     desired::{CHANNEL_ID, Desired},
-    plan::{ChannelSecret, Object, Plan, Step, Work, plan, token_of},
+    plan::{ChannelSecret, Object, Plan, Step, Work, Write, plan, token_of},
     probe::probe,
 };
 use crate::{
@@ -122,13 +122,27 @@ async fn carry_out(
                 channel::replace(client, &step.name, &found, &config).await
             }
         }
-        Some(Work::Make(write)) => objects.make(write).await,
-        Some(Work::Change(write, found)) => objects.change(write, found).await,
+        Some(Work::Make(write)) => objects.make(write).await.map_err(|fault| hide(write, fault)),
+        Some(Work::Change(write, found)) => {
+            objects.change(write, found).await.map_err(|fault| hide(write, fault))
+        }
         Some(Work::Remove(key, found, entry)) => objects.remove(key, found, entry.as_ref()).await,
         Some(Work::Note(entry)) => objects.note(entry).await,
         Some(Work::Forget(entry)) => objects.forget(entry).await,
     }?;
     Ok(true)
+}
+
+/// The store quotes what it refuses.
+fn hide(write: &Write, fault: opensearch::Error) -> opensearch::Error {
+    let object = write.entry.key.object;
+    match fault {
+        opensearch::Error::Status { status, reason } => {
+            let reason = write.hidden.hide(object, write.body.clone(), reason);
+            opensearch::Error::Status { status, reason }
+        }
+        fault => fault,
+    }
 }
 
 /// Gives a channel its first secret so that all replicas end with the same one.

@@ -28,11 +28,13 @@ pub fn canonical(object: Object, body: &Value) -> Value {
                 list(map, "index_patterns");
                 if let Some(Value::Object(template)) = map.get_mut("template") {
                     settings(template);
+                    aliases(template);
                 }
             }
             Object::LegacyTemplate => {
                 list(map, "index_patterns");
                 settings(map);
+                aliases(map);
             }
             Object::Monitor | Object::Workflow => {
                 map.retain(|key, _| !VOLATILE.contains(&key.as_str()));
@@ -85,6 +87,19 @@ fn settings(template: &mut Map<String, Value>) {
     *settings = named.collect();
 }
 
+/// One `routing` stands for that of writes and that of searches.
+fn aliases(template: &mut Map<String, Value>) {
+    let all = template.get_mut("aliases").and_then(Value::as_object_mut);
+    for alias in all.into_iter().flat_map(|all| all.values_mut()) {
+        let Some(alias) = alias.as_object_mut() else { continue };
+        if let Some(routing) = alias.remove("routing") {
+            for name in ["index_routing", "search_routing"] {
+                alias.entry(name).or_insert_with(|| routing.clone());
+            }
+        }
+    }
+}
+
 fn flatten(path: String, value: Value, flat: &mut Map<String, Value>) {
     match value {
         Value::Object(map) => {
@@ -113,11 +128,62 @@ fn query(part: &mut Value) {
                 map.insert("track_total_hits".to_owned(), json!(i32::MAX));
             }
             for (key, value) in &mut *map {
+                option(key, value);
                 clause(key, value);
                 query(value);
             }
         }
         _ => {}
+    }
+}
+
+/// One option that the store writes in another form than people do.
+fn option(name: &str, value: &mut Value) {
+    match (name, &mut *value) {
+        ("operator" | "default_operator", Value::String(text)) => text.make_ascii_lowercase(),
+        ("fields", Value::Array(fields)) => {
+            for field in fields {
+                if let Some(name) = field.as_str().and_then(|text| text.strip_suffix("^1.0")) {
+                    *field = json!(name);
+                }
+            }
+        }
+        (
+            "script" | "init_script" | "map_script" | "combine_script" | "reduce_script",
+            Value::String(source),
+        ) => *value = json!({ "source": source, "lang": "painless" }),
+        ("_source", Value::String(_) | Value::Array(_)) => {
+            let fields = value.take();
+            let fields = if fields.is_array() { fields } else { json!([fields]) };
+            *value = json!({ "includes": fields });
+        }
+        ("sort", Value::String(_) | Value::Array(_) | Value::Object(_)) => sort(value),
+        // Of equal buckets the smaller key comes first, which the store says always.
+        ("order", Value::Object(_)) => *value = json!([value.take()]),
+        ("order", Value::Array(orders)) => {
+            if orders.len() > 1 && orders.last() == Some(&json!({"_key": "asc"})) {
+                orders.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `["t"]` and `[{"t": "desc"}]` become `[{"t": {"order": …}}]`.
+fn sort(value: &mut Value) {
+    if !value.is_array() {
+        *value = json!([value.take()]);
+    }
+    for one in value.as_array_mut().into_iter().flatten() {
+        if let Some(field) = one.as_str() {
+            let order = if field == "_score" { "desc" } else { "asc" };
+            *one = json!({ field: { "order": order } });
+        }
+        for order in one.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
+            if order.is_string() {
+                *order = json!({ "order": order.take() });
+            }
+        }
     }
 }
 
@@ -211,6 +277,22 @@ mod tests {
                 search(json!({"wildcard": {"a": {"wildcard": "x*", "boost": 1.0}}})),
             ),
             (
+                Object::Monitor,
+                search(json!({"match": {"a": {"query": "x", "operator": "and"}}})),
+                search(json!({"match": {"a": {"query": "x", "operator": "AND"}}})),
+            ),
+            (
+                Object::Monitor,
+                search(
+                    json!({"multi_match": {"fields": ["a", "b^2.0"]}, "sort": ["t", {"u": "desc"}],
+                    "_source": "a", "script": "x", "order": {"n": "asc"}}),
+                ),
+                search(json!({"multi_match": {"fields": ["a^1.0", "b^2.0"]},
+                    "sort": [{"t": {"order": "asc"}}, {"u": {"order": "desc"}}],
+                    "_source": {"includes": ["a"]}, "script": {"source": "x", "lang": "painless"},
+                    "order": [{"n": "asc"}, {"_key": "asc"}]})),
+            ),
+            (
                 Object::Template,
                 json!({"index_patterns": "a-*", "template": {"settings":
                     {"number_of_shards": "1", "index": {"refresh_interval": "5s"}}}}),
@@ -237,6 +319,9 @@ mod tests {
             (json!({"match_all": {}}), json!({"match_none": {}})),
             (json!({"range": {"t": {"gte": 1}}}), json!({"range": {"t": {"gt": 1}}})),
             (json!({"term": {"a": 1}}), json!({"match": {"a": 1}})),
+            (json!({"order": {"_key": "asc"}}), json!({"order": {"_key": "desc"}})),
+            (json!({"sort": ["a", "b"]}), json!({"sort": ["b", "a"]})),
+            (json!({"_source": ["a"]}), json!({"_source": false})),
             (json!({"term": {"a": {"value": 1, "boost": 2.0}}}), json!({"term": {"a": 1}})),
             (
                 json!({"bool": {"must": {"term": {"a": 1}}}}),

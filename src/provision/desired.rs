@@ -2,7 +2,7 @@
 //!
 //! Pure: the files' texts and what placeholders stand for come in.
 
-use std::{collections::BTreeMap, fmt};
+use std::{cell::RefCell, collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -12,6 +12,7 @@ use super::{
     apply::HANDOVER_ID,
     object::{Key, Object, Wanted},
     placeholder::fill,
+    sealed::Hidden,
 };
 use crate::{
     opensearch::{notifications::Config, templates::Legacy},
@@ -87,6 +88,14 @@ impl Desired {
         };
         let mut bad = Vec::new();
         for (file, text) in files {
+            let hidden = RefCell::new(Hidden::default());
+            let value_of = |name: &str| {
+                let value = value_of(name)?;
+                if let Some(text) = value.as_ref().filter(|_| may_be_secret(name)) {
+                    hidden.borrow_mut().add(text);
+                }
+                Ok(value)
+            };
             let parsed = if file.starts_with("conditions/") {
                 Err("conditions are not understood by this version; remove it".to_owned())
             } else {
@@ -94,7 +103,7 @@ impl Desired {
             };
             let read = parsed
                 .and_then(|json| fill(json, &value_of))
-                .and_then(|json| desired.take_up(file, json, &settings.time_field));
+                .and_then(|json| desired.take_up(file, json, hidden.take(), &settings.time_field));
             if let Err(fault) = read {
                 bad.push(BadFile { file: file.clone(), fault });
             }
@@ -104,7 +113,13 @@ impl Desired {
         if bad.is_empty() { Ok(desired) } else { Err(BadFiles(bad)) }
     }
 
-    fn take_up(&mut self, file: &str, json: Value, time_field: &str) -> Result<(), String> {
+    fn take_up(
+        &mut self,
+        file: &str,
+        json: Value,
+        hidden: Hidden,
+        time_field: &str,
+    ) -> Result<(), String> {
         let Value::Object(body) = json else { return Err("is not a JSON object".to_owned()) };
         let (folder, name) = file.split_once('/').unwrap_or(("", file));
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
@@ -133,7 +148,7 @@ impl Desired {
             _ => return Err(format!("{folder} is no folder of provisioning files")),
         };
         let key = Key::new(object, name);
-        self.wanted.push(Wanted { key, file: file.to_owned(), body });
+        self.wanted.push(Wanted { key, file: file.to_owned(), body, hidden });
         Ok(())
     }
 
@@ -160,6 +175,11 @@ impl From<BadFile> for BadFiles {
     fn from(bad: BadFile) -> Self {
         Self(vec![bad])
     }
+}
+
+/// Whether a placeholder stands for what an operator keeps elsewhere, and so perhaps out of sight.
+fn may_be_secret(placeholder: &str) -> bool {
+    placeholder.starts_with("file:") || placeholder.starts_with("env:")
 }
 
 /// Files that describe the same object; `wanted` is in order.

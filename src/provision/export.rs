@@ -371,6 +371,10 @@ mod tests {
                 (CHANNEL_ID.to_owned(), channel("Loop", loopback)),
                 ("x".to_owned(), json!({"name": "Ä b!", "slack": {"url": "https://s/hidden"}})),
                 ("y".to_owned(), channel("ä B", json!({"url": "http://h/x"}))),
+                (
+                    "z".to_owned(),
+                    channel("d", json!({"url": "https://d/hooks/Zm9vYmFyhidden123456789"})),
+                ),
                 ("a".to_owned(), channel(LOOPBACK_FILE, json!({"url": "http://h/x"}))),
                 (HANDOVER_ID.to_owned(), json!({})),
             ]
@@ -391,6 +395,7 @@ mod tests {
             [
                 "channels/b.json",
                 "channels/b_2.json",
+                "channels/d.json",
                 "channels/malcolm_api_loopback_webhook.json",
                 "channels/malcolm_api_loopback_webhook_2.json",
                 "monitors/one.json",
@@ -400,7 +405,7 @@ mod tests {
         );
         assert_eq!(
             files.secrets.keys().collect::<Vec<_>>(),
-            ["secrets/b.url", "secrets/malcolm_api_loopback_webhook.x-other"]
+            ["secrets/b.url", "secrets/d.url", "secrets/malcolm_api_loopback_webhook.x-other"]
         );
         assert_eq!(files.left_out.len(), 2);
         let text: String = files.texts.values().map(String::as_str).collect();

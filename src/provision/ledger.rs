@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     object::{Key, Object},
-    sealed,
+    sealed::{self, Hidden},
 };
 use crate::opensearch::{Client, Error, segment};
 
@@ -103,8 +103,14 @@ impl Entry {
 
     /// A canonical body with its secrets sealed as this entry keeps them.
     #[must_use]
-    pub fn sealed(&self, canonical: Value) -> Value {
-        sealed::sealed(self.key.object, canonical, &self.salt)
+    pub fn sealed(&self, canonical: Value, hidden: &Hidden) -> Value {
+        sealed::sealed(self.key.object, canonical, &self.salt, hidden)
+    }
+
+    /// A canonical body sealed where `before`, which this entry keeps, is.
+    #[must_use]
+    pub fn sealed_like(&self, before: &Value, canonical: Value) -> Value {
+        sealed::sealed_like(before, self.key.object, canonical, &self.salt)
     }
 
     /// The digest of a canonical body under this entry's salt.

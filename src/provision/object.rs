@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::sealed::Hidden;
 use crate::opensearch::alerting::Monitor;
 
 /// The kinds of objects that we keep in the store.
@@ -41,6 +42,8 @@ pub struct Wanted {
     pub file: String,
     /// What is sent to the store: a channel's `config`, all others' whole body.
     pub body: Value,
+    /// What in it is not to be shown.
+    pub hidden: Hidden,
 }
 
 /// An object as the store has it.
@@ -79,7 +82,7 @@ impl Wanted {
 // A channel's body holds secrets, so no body is shown.
 impl fmt::Debug for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, file, body: _ } = self;
+        let Self { key, file, body: _, hidden: _ } = self;
         f.debug_struct("Wanted").field("key", key).field("file", file).finish_non_exhaustive()
     }
 }

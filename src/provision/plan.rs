@@ -15,6 +15,7 @@ use super::{
     ledger::Entry,
     object::{Found, Key, Wanted},
     probe::Live,
+    sealed::Hidden,
 };
 use crate::{
     opensearch::{notifications::Config, templates::Legacy},
@@ -166,6 +167,8 @@ pub(super) struct Write {
     pub body: serde_json::Value,
     /// The digest of what the file says.
     pub digest: String,
+    /// What in it is not to be shown.
+    pub hidden: Hidden,
 }
 
 impl Plan {
@@ -203,8 +206,13 @@ pub fn plan(
             None => steps.extend(channel::steps(desired, live, &token, !is_decided, options)),
         }
         let kept = kept::Kept { live, token: &token, options, no_alerting };
+        // A template that is removed may be what keeps another of its pattern from being made.
+        let orphans = kept.orphans(&desired.wanted);
+        let (first, last): (Vec<_>, Vec<_>) =
+            orphans.into_iter().partition(|step| step.object == Object::Template);
+        steps.extend(first);
         steps.extend(desired.wanted.iter().map(|wanted| kept.step(wanted, &desired.wanted)));
-        steps.extend(kept.orphans(&desired.wanted));
+        steps.extend(last);
     }
     let template_ready = settings.template != TemplateMode::Malcolm || live.malcolm_template_exists;
     Plan { steps, token, template_ready, options }

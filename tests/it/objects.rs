@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use crate::store;
 
 mod any;
+mod changes;
 pub mod folder;
 pub mod lives;
+mod odd;
 
 use any::any_objects;
 use folder::Folder;

@@ -117,7 +117,7 @@ impl<'a> Objects<'a> {
             self.wait_for_other(&write.entry).await?;
         }
         let mut entry = write.entry.clone();
-        let body = entry.sealed(canonical(entry.key.object, &write.body));
+        let body = entry.sealed(canonical(entry.key.object, &write.body), &write.hidden);
         let version = found.map_or(0, |found| found.version);
         // One that is made anew gets another id than the one that is gone had.
         entry.id = found.map(|found| found.id.clone()).unwrap_or_default();
@@ -143,7 +143,7 @@ impl<'a> Objects<'a> {
     /// Says in the ledger what came of a write.
     async fn settle(&self, mut entry: Entry, write: &Write, now: Found) -> Result<(), Error> {
         let theirs = canonical(entry.key.object, &now.body);
-        entry.observed = entry.sealed(theirs);
+        entry.observed = entry.sealed(theirs, &write.hidden);
         entry.id = now.id;
         entry.applied.clone_from(&write.digest);
         self.store_version.clone_into(&mut entry.store_version);

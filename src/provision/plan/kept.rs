@@ -17,7 +17,7 @@ use crate::{
         object::{Found, Key, Object, Wanted},
         placeholder::{fill, fill_monitors},
         probe::Live,
-        sealed,
+        sealed::{self, Hidden},
     },
     secrets::WebhookToken,
 };
@@ -72,6 +72,7 @@ impl Kept<'_> {
             Object::Channel => {
                 let body = wanted.body.take();
                 wanted.body = fill(body, &token).unwrap_or_default();
+                wanted.hidden.add(self.token.expose());
             }
             Object::Workflow => {
                 unknown = fill_monitors(&mut wanted.body, &|name| {
@@ -96,7 +97,7 @@ impl Kept<'_> {
                 let entry = Entry::new(wanted.key.clone());
                 // What was begun and is not this one is forgotten by taking its place.
                 let seen = self.live.ledger.get(&wanted.key).and_then(|entry| entry.seen);
-                let entry = self.noted(Entry { seen, ..entry }, &ours, live, theirs);
+                let entry = self.noted(Entry { seen, ..entry }, wanted, live, theirs);
                 return of(Action::InSync, Some(Work::Note(entry)));
             }
             if self.options.force {
@@ -106,7 +107,7 @@ impl Kept<'_> {
                 "it exists, and not from this file; it differs in {}; --force takes it over",
                 paths(&differences)
             );
-            let diff = sealed::lines(wanted.key.object, differences);
+            let diff = sealed::lines(wanted.key.object, differences, &wanted.hidden);
             return of(Action::Leave { reason, warning: false, diff }, None);
         };
         let digest = entry.digest(&ours);
@@ -121,7 +122,7 @@ impl Kept<'_> {
             let is_noted = entry.pending.is_none()
                 && entry.id == live.id
                 && entry.store_version == self.live.about.version;
-            let note = || Work::Note(self.noted(entry.clone(), &ours, live, theirs.clone()));
+            let note = || Work::Note(self.noted(entry.clone(), wanted, live, theirs.clone()));
             return of(Action::InSync, (!is_noted).then(note));
         }
         if edits.is_empty() {
@@ -135,7 +136,7 @@ impl Kept<'_> {
         }
         if *applied != digest && by_file().is_empty() {
             // The file now says what the user made of it, as after an export.
-            let entry = self.noted(entry.clone(), &ours, live, theirs.clone());
+            let entry = self.noted(entry.clone(), wanted, live, theirs.clone());
             return of(Action::InSync, Some(Work::Note(entry)));
         }
         if self.options.force {
@@ -143,13 +144,13 @@ impl Kept<'_> {
         }
         let too = if *applied == digest { "" } else { ", and its file changed too" };
         let reason = format!("edited by a user: {}{too}; --force undoes it", paths(&edits));
-        let diff = sealed::lines(wanted.key.object, edits);
+        let diff = sealed::lines(wanted.key.object, edits, &wanted.hidden);
         of(Action::Leave { reason, warning: false, diff }, None)
     }
 
     /// What a user changed since our last write.
     fn edits(&self, entry: &Entry, theirs: &Value) -> Vec<Difference> {
-        let theirs = entry.sealed(theirs.clone());
+        let theirs = entry.sealed_like(&entry.observed, theirs.clone());
         if entry.store_version == self.live.about.version {
             return changes(&entry.observed, &theirs);
         }
@@ -168,7 +169,7 @@ impl Kept<'_> {
         reason: &str,
         differences: Vec<Difference>,
     ) -> Step {
-        let diff = sealed::lines(wanted.key.object, differences);
+        let diff = sealed::lines(wanted.key.object, differences, &wanted.hidden);
         let action = Action::Update { reason: reason.to_owned(), diff };
         let work = Work::Change(self.write(wanted, Some(live)), live.clone());
         Step::of(wanted, action, Some(work))
@@ -191,15 +192,16 @@ impl Kept<'_> {
         {
             body[switch] = is_on.clone();
         }
-        Write { entry, body, digest }
+        Write { entry, body, digest, hidden: wanted.hidden.clone() }
     }
 
     /// The entry of an object that is as the file says.
-    fn noted(&self, entry: Entry, ours: &Value, live: &Found, theirs: Value) -> Entry {
+    fn noted(&self, entry: Entry, wanted: &Wanted, live: &Found, theirs: Value) -> Entry {
+        let ours = canonical(wanted.key.object, &wanted.body);
         Entry {
             id: live.id.clone(),
-            applied: entry.digest(ours),
-            observed: entry.sealed(theirs),
+            applied: entry.digest(&ours),
+            observed: entry.sealed(theirs, &wanted.hidden),
             store_version: self.live.about.version.clone(),
             pending: None,
             ..entry
@@ -258,7 +260,8 @@ impl Kept<'_> {
     fn rank(&self, entry: &Entry) -> (Object, bool) {
         let found = self.live.objects.get(&entry.key).and_then(|all| all.first());
         let body = found.map(|found| found.body.clone()).unwrap_or_default();
-        Wanted { key: entry.key.clone(), file: String::new(), body }.rank()
+        let hidden = Hidden::default();
+        Wanted { key: entry.key.clone(), file: String::new(), body, hidden }.rank()
     }
 
     fn orphan(&self, entry: &Entry) -> Step {
@@ -305,7 +308,7 @@ fn has_arrived(begun: &Pending, entry: &Entry, live: &Found, theirs: &Value) -> 
     let ids = ids::all(theirs);
     let is_next =
         live.version == begun.version + 1 && !ids.is_empty() && ids == ids::all(&begun.body);
-    let is_same = || diff(&begun.body, &entry.sealed(theirs.clone())).is_empty();
+    let is_same = || diff(&begun.body, &entry.sealed_like(&begun.body, theirs.clone())).is_empty();
     is_the_one && (is_next || is_same())
 }
 

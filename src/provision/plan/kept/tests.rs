@@ -32,7 +32,8 @@ fn found(interval: u32, version: u64) -> Found {
 fn known(interval: u32) -> Entry {
     let mut entry = Entry::new(key());
     entry.applied = entry.digest(&canonical(Object::Monitor, &file(interval)));
-    entry.observed = entry.sealed(canonical(Object::Monitor, &found(interval, 1).body));
+    entry.observed =
+        entry.sealed(canonical(Object::Monitor, &found(interval, 1).body), &Hidden::default());
     (entry.id, entry.made, entry.seen) = ("id1".to_owned(), true, Some((1, 1)));
     "3.4.0".clone_into(&mut entry.store_version);
     entry
@@ -59,7 +60,12 @@ fn live(found: Vec<Found>, entry: Option<Entry>) -> Live {
 fn step_of(live: &Live, interval: u32, options: Options) -> Step {
     let token = "0123456789abcdef".parse().unwrap();
     let kept = Kept { live, token: &token, options, no_alerting: None };
-    let wanted = Wanted { key: key(), file: "monitors/m.json".to_owned(), body: file(interval) };
+    let wanted = Wanted {
+        key: key(),
+        file: "monitors/m.json".to_owned(),
+        body: file(interval),
+        hidden: Hidden::default(),
+    };
     kept.step(&wanted, std::slice::from_ref(&wanted))
 }
 
@@ -240,7 +246,7 @@ fn what_took_the_place_of_ours_is_not_ours() {
             other(found(7, 1)),
             known(5),
             5,
-            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval) [-]",
+            "leave monitor m (it exists, and not from this file; it differs in schedule.period.interval; --force takes it over) [-]",
         ),
         (
             "made again by a run that was cut off",
