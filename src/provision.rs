@@ -208,11 +208,13 @@ pub async fn apply(
     secret: &ChannelSecret,
     options: Options,
 ) -> Result<Applied, Error> {
-    let desired = desired(settings)?;
+    // A bad file stops all the rest before anything is changed.
+    let rest = if options.session_template_only { None } else { Some(desired(settings)?) };
     // The template first, by itself: records need it also where Alerting refuses us.
     let template = Options::SESSION_TEMPLATE;
-    let (mut done, mut after) = apply::apply(client, settings, &desired, secret, template).await?;
-    if !options.session_template_only {
+    let alone = session_template(settings)?;
+    let (mut done, mut after) = apply::apply(client, settings, &alone, secret, template).await?;
+    if let Some(desired) = rest {
         let (steps, all) = apply::apply(client, settings, &desired, secret, options).await?;
         done.extend(steps);
         after = all;
@@ -370,6 +372,12 @@ impl Backoff {
 /// [`BadFiles`].
 pub fn desired(settings: &Settings) -> Result<Desired, BadFiles> {
     let files = files::read(settings.dir.as_deref())?;
+    Desired::new(settings, &files, |name| placeholder_value(settings, name))
+}
+
+/// Reads the template of the session records alone.
+fn session_template(settings: &Settings) -> Result<Desired, BadFiles> {
+    let files = files::session_template(settings.dir.as_deref())?;
     Desired::new(settings, &files, |name| placeholder_value(settings, name))
 }
 

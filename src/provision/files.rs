@@ -44,6 +44,26 @@ pub fn read(dir: Option<&Path>) -> Result<BTreeMap<String, String>, BadFile> {
     Ok(all)
 }
 
+/// The one file of the session records' template, as [`read`] gives it. Records wait for it, so no
+/// other file may stand in its way.
+///
+/// # Errors
+/// [`BadFile`]: it is there and cannot be read.
+pub fn session_template(dir: Option<&Path>) -> Result<BTreeMap<String, String>, BadFile> {
+    const FILE: &str = "templates/alertloop_sessions.json";
+    let mut all = compiled_in();
+    all.retain(|file, _| file == FILE);
+    if let Some(path) = dir.map(|dir| dir.join(FILE)) {
+        match fs::read_to_string(path) {
+            Ok(text) => drop(all.insert(FILE.to_owned(), text)),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+            Err(fault) => return Err(bad(FILE, &fault)),
+        }
+    }
+    all.retain(|_, text| !text.trim().is_empty());
+    Ok(all)
+}
+
 /// The files that are part of the program.
 fn compiled_in() -> BTreeMap<String, String> {
     let folders = FOLDERS.iter().filter_map(|(folder, ending)| {
@@ -115,6 +135,8 @@ mod tests {
         assert!(!all.contains_key(MONITOR));
         assert_eq!(all.len(), shipped.len());
         assert!(read(Some(&dir.path().join("no"))).is_err());
+        let template = session_template(Some(&dir.path().join("no"))).unwrap();
+        assert_eq!(template.keys().collect::<Vec<_>>(), ["templates/alertloop_sessions.json"]);
         Ok(())
     }
 }

@@ -42,6 +42,9 @@ pub struct Entry {
     /// [`sealed::digest`] of what was applied last; empty where nothing was yet.
     #[serde(default)]
     pub applied: String,
+    /// What its file said then: canonical, its secrets sealed.
+    #[serde(default, with = "text")]
+    pub said: Value,
     /// What the store had after that: canonical, its secrets sealed.
     #[serde(default, with = "text")]
     pub observed: Value,
@@ -94,6 +97,7 @@ impl Entry {
             made: false,
             salt: format!("{:032x}", rand::random::<u128>()),
             applied: String::new(),
+            said: Value::Null,
             observed: Value::Null,
             store_version: String::new(),
             pending: None,

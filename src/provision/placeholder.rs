@@ -14,9 +14,13 @@ pub fn fill(
     json: Value,
     value_of: &impl Fn(&str) -> Result<Option<String>, String>,
 ) -> Result<Value, String> {
-    let filled = |text: String| match name_of(&text) {
-        Some(name) => value_of(name).map(|value| value.unwrap_or(text)),
-        None => Ok(text),
+    let filled = |text: String| match (name_of(&text), inner(&text)) {
+        (Some(name), _) => value_of(name).map(|value| value.unwrap_or(text)),
+        (None, Some(name)) => Err(format!(
+            "${{{name}}} stands in a longer text, where it is not filled in: let it be the whole \
+             text, and put the rest into what it stands for"
+        )),
+        (None, None) => Ok(text),
     };
     Ok(match json {
         Value::String(text) => Value::String(filled(text)?),
@@ -32,13 +36,31 @@ pub fn fill(
     })
 }
 
+/// The first placeholder within a longer text that somebody must have meant as one.
+fn inner(text: &str) -> Option<&str> {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("${") {
+        let (name, _) = after.split_once('}')?;
+        let is_meant = ["webhook_url", "index_pattern", "time_field", "token"].contains(&name)
+            || ["file:", "env:", "message:"].iter().any(|kind| name.starts_with(kind));
+        if is_meant {
+            return Some(name);
+        }
+        rest = after;
+    }
+    None
+}
+
 /// Whether any text in `json` (a value or a key) would be read as a placeholder.
 pub fn has_placeholder(json: &Value) -> bool {
     match json {
-        Value::String(text) => name_of(text).is_some() || text.contains(MONITOR),
+        Value::String(text) => {
+            name_of(text).is_some() || inner(text).is_some() || text.contains(MONITOR)
+        }
         Value::Array(list) => list.iter().any(has_placeholder),
         Value::Object(map) => {
-            map.iter().any(|(key, item)| name_of(key).is_some() || has_placeholder(item))
+            let stands_in = |key: &str| name_of(key).is_some() || inner(key).is_some();
+            map.iter().any(|(key, item)| stands_in(key) || has_placeholder(item))
         }
         _ => false,
     }
@@ -102,6 +124,13 @@ mod tests {
         let want = json!({"\"}": ["\"}", "x ${a}", "${later}"], "n": 1, "t": "${{a}}"});
         assert_eq!(fill(file, &value_of), Ok(want));
         assert_eq!(fill(json!(["${b}"]), &value_of), Err("no b".to_owned()));
+        for meant in ["Bearer ${file:secrets/x}", "${unknown} ${token}", "x${webhook_url}"] {
+            let fault = fill(json!([meant]), &value_of).unwrap_err();
+            assert!(fault.contains("stands in a longer text"), "{fault}");
+        }
+        for left in ["${unknown} x", "${", "a ${file:", "${monitor:x} y"] {
+            assert_eq!(fill(json!(left), &value_of), Ok(json!(left)));
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 mod channel;
-mod ids;
+pub(super) mod ids;
 mod kept;
 mod template;
 
@@ -165,7 +165,9 @@ pub(super) struct Write {
     pub entry: Entry,
     /// What is sent.
     pub body: serde_json::Value,
-    /// The digest of what the file says.
+    /// What the file says: canonical.
+    pub said: serde_json::Value,
+    /// The digest of that.
     pub digest: String,
     /// What in it is not to be shown.
     pub hidden: Hidden,

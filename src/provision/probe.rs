@@ -73,7 +73,10 @@ pub async fn probe(
     desired: &Desired,
     options: Options,
 ) -> Result<Live, Error> {
-    let about = cluster::about(client).await.map_err(Error::store("cannot ask for the version"))?;
+    let about = cluster::about(client).await.map_err(Error::store(&format!(
+        "cannot ask the store at {} for its version",
+        client.address()
+    )))?;
     let mut live = Live { about, ..Live::default() };
     match settings.template {
         TemplateMode::Auto => {

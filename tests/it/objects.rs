@@ -1,7 +1,8 @@
 //! Every kind of object that a file can describe, through its whole life in the real store.
 
 use alertloop::provision::{
-    Error, Options, Plan, desired::MONITOR_NAME, export, ledger, object::Object, plan::Action,
+    self, Error, Options, Plan, Settings, desired::MONITOR_NAME, export, ledger, object::Object,
+    plan::Action,
 };
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},
@@ -55,6 +56,7 @@ async fn are_made_and_then_nothing_is_left_to_do(folder: &Folder, lives: &[Life]
     let kept = format!("/{}/_search?size=100", ledger::INDEX);
     let kept = folder.raw("GET", &kept, Value::Null).await;
     assert!(!kept.to_string().contains(folder.token.expose()), "the ledger holds no secret");
+    are_the_same_in_another_form(folder, lives).await;
     // Also not for one who has lost the ledger.
     for lost in [false, true] {
         if lost {
@@ -72,6 +74,19 @@ async fn are_made_and_then_nothing_is_left_to_do(folder: &Folder, lives: &[Life]
     }
     let applied = folder.apply(Options::default()).await;
     assert_eq!(applied.done.len(), lives.len(), "what is deleted is made again: {applied}");
+}
+
+/// What is exported says at length what the files say in short, and is no change.
+async fn are_the_same_in_another_form(folder: &Folder, lives: &[Life]) {
+    let other = tempfile::tempdir().unwrap();
+    let all = export::read(&folder.client).await.unwrap();
+    export::files(&all, &folder.settings).write(other.path(), false).unwrap();
+    let settings = Settings { dir: Some(other.path().to_owned()), ..folder.settings.clone() };
+    let options = Options::default();
+    let plan = provision::look(&folder.client, &settings, &folder.secret(), options).await.unwrap();
+    for life in lives {
+        assert!(step(&plan, &life.name).starts_with("in sync"), "{plan}");
+    }
 }
 
 async fn follow_their_files_but_for_the_switch(folder: &Folder, lives: &[Life]) {

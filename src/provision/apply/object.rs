@@ -146,6 +146,7 @@ impl<'a> Objects<'a> {
         entry.observed = entry.sealed(theirs, &write.hidden);
         entry.id = now.id;
         entry.applied.clone_from(&write.digest);
+        entry.said = entry.sealed(write.said.clone(), &write.hidden);
         self.store_version.clone_into(&mut entry.store_version);
         entry.pending = None;
         ledger::write(self.client, &mut entry).await

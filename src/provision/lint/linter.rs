@@ -11,6 +11,7 @@ use super::{
         desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID},
         loop_guard,
         object::{Key, Object},
+        plan::ids,
         probe::known_fields,
         shape::{self, Action, Kind},
     },
@@ -77,7 +78,8 @@ impl<'a> Linter<'a> {
     pub async fn look(&mut self, subject: &Subject) {
         let name = &subject.name;
         let monitor = match &subject.monitor {
-            Ok(monitor) => monitor,
+            // With the ids that provisioning gives, by which a run tells which message is whose.
+            Ok(monitor) => &ids::filled(monitor.clone(), None),
             Err((what, mend)) => return self.push(Finding::fail(name, what, mend)),
         };
         let Some(kind) = Kind::of(monitor) else {
@@ -234,9 +236,7 @@ impl<'a> Linter<'a> {
             let is_this = |action: &&Action<'_>| {
                 action.action.get("id").and_then(Value::as_str) == Some(&rendered.action)
             };
-            // An action without an id of its own gets one in the run; the only one it must be then.
-            let only = if let [only] = ours { Some(only) } else { None };
-            let Some(action) = ours.iter().find(is_this).or(only) else { continue };
+            let Some(action) = ours.iter().find(is_this) else { continue };
             let Ok(message) = &rendered.message else { continue }; // found in the other cases
             self.sample(name, action, "in a dry run", message);
             let expected = Expected {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 /// Fills in the ids that a monitor's file leaves out: those that the live one has under the same
 /// names, else such as every replica would make.
-pub(super) fn filled(mut body: Value, live: Option<&Value>) -> Value {
+pub(in crate::provision) fn filled(mut body: Value, live: Option<&Value>) -> Value {
     let monitor = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let live_triggers = live.map(triggers).unwrap_or_default();
     let mut trigger_names = Names::default();

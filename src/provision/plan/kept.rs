@@ -125,22 +125,20 @@ impl Kept<'_> {
             let note = || Work::Note(self.noted(entry.clone(), wanted, live, theirs.clone()));
             return of(Action::InSync, (!is_noted).then(note));
         }
-        if edits.is_empty() {
-            let differences = by_file();
-            // What only the store has is no difference: it may be of the store's own making.
-            let reason = match differences.as_slice() {
-                [] => "the file leaves something out that it had, or says it in another form",
-                _ => "the file changed",
-            };
-            return self.update(wanted, live, reason, differences);
+        // What only the store has is no difference, unless our file had it.
+        let mut differences = by_file();
+        differences.extend(taken_out(&entry.said, &ours, &like_said(entry, &theirs)));
+        if edits.is_empty() && !(differences.is_empty() && arrived.is_none()) {
+            return self.update(wanted, live, "the file changed", differences);
         }
-        if *applied != digest && by_file().is_empty() {
-            // The file now says what the user made of it, as after an export.
+        if *applied != digest && differences.is_empty() {
+            // The file says it in another form, or now says what the user made of it, as after an
+            // export.
             let entry = self.noted(entry.clone(), wanted, live, theirs.clone());
             return of(Action::InSync, Some(Work::Note(entry)));
         }
         if self.options.force {
-            return self.update(wanted, live, "taken over from a user", by_file());
+            return self.update(wanted, live, "taken over from a user", differences);
         }
         let too = if *applied == digest { "" } else { ", and its file changed too" };
         let reason = format!("edited by a user: {}{too}; --force undoes it", paths(&edits));
@@ -179,7 +177,8 @@ impl Kept<'_> {
     fn write(&self, wanted: &Wanted, live: Option<&Found>) -> Write {
         let entry = self.live.ledger.get(&wanted.key).cloned();
         let entry = entry.unwrap_or_else(|| Entry::new(wanted.key.clone()));
-        let digest = entry.digest(&canonical(wanted.key.object, &wanted.body));
+        let said = canonical(wanted.key.object, &wanted.body);
+        let digest = entry.digest(&said);
         let live = live.map(|live| &live.body);
         let mut body = wanted.body.clone();
         if matches!(wanted.key.object, Object::Monitor | Object::Workflow) {
@@ -192,7 +191,7 @@ impl Kept<'_> {
         {
             body[switch] = is_on.clone();
         }
-        Write { entry, body, digest, hidden: wanted.hidden.clone() }
+        Write { entry, body, said, digest, hidden: wanted.hidden.clone() }
     }
 
     /// The entry of an object that is as the file says.
@@ -201,6 +200,7 @@ impl Kept<'_> {
         Entry {
             id: live.id.clone(),
             applied: entry.digest(&ours),
+            said: entry.sealed(ours, &wanted.hidden),
             observed: entry.sealed(theirs, &wanted.hidden),
             store_version: self.live.about.version.clone(),
             pending: None,
@@ -291,6 +291,45 @@ impl Kept<'_> {
         let reason = "no file has it any more".to_owned();
         let work = Work::Remove(entry.key.clone(), live.clone(), Some(entry.clone()));
         step(Action::Delete { reason }, Some(work))
+    }
+}
+
+/// What is live, with a seal wherever the file had a secret.
+fn like_said(entry: &Entry, theirs: &Value) -> Value {
+    entry.sealed_like(&entry.said, theirs.clone())
+}
+
+/// What a file said, says no more, and is still there.
+fn taken_out(said: &Value, ours: &Value, theirs: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    find_taken_out([said, ours, theirs], "", &mut found);
+    found
+}
+
+fn find_taken_out([said, ours, theirs]: [&Value; 3], path: &str, found: &mut Vec<Difference>) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match (said, ours, theirs) {
+        (Value::Object(said), Value::Object(ours), Value::Object(theirs)) => {
+            for (key, said) in said {
+                match (ours.get(key), theirs.get(key)) {
+                    (_, None | Some(Value::Null)) => {}
+                    (Some(ours), Some(theirs)) => {
+                        find_taken_out([said, ours, theirs], &below(key), found);
+                    }
+                    (None, Some(theirs)) => found.push(Difference {
+                        path: below(key),
+                        live: theirs.clone(),
+                        desired: Value::Null,
+                    }),
+                }
+            }
+        }
+        (Value::Array(said), Value::Array(ours), Value::Array(theirs)) => {
+            for (at, ((said, ours), theirs)) in said.iter().zip(ours).zip(theirs).enumerate() {
+                find_taken_out([said, ours, theirs], &below(&at.to_string()), found);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -89,7 +89,8 @@ fn carried_out(plan: Plan, live: &Live) -> Live {
                 channels.current = Some(config);
             }
             Some(Work::Make(write)) => {
-                let Write { mut entry, body, digest, hidden } = write;
+                let Write { mut entry, body, said, digest, hidden } = write;
+                entry.said = entry.sealed(said, &hidden);
                 entry.observed = entry.sealed(canonical(entry.key.object, &body), &hidden);
                 (entry.id, entry.applied, entry.made) = ("m".to_owned(), digest, true);
                 entry.store_version.clone_from(&live.about.version);
