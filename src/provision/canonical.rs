@@ -160,10 +160,10 @@ fn option(name: &str, value: &mut Value) {
         ("sort", Value::String(_) | Value::Array(_) | Value::Object(_)) => sort(value),
         // Of equal buckets the smaller key comes first, which the store says always.
         ("order", Value::Object(_)) => *value = json!([value.take()]),
-        ("order", Value::Array(orders)) => {
-            if orders.len() > 1 && orders.last() == Some(&json!({"_key": "asc"})) {
-                orders.pop();
-            }
+        ("order", Value::Array(orders))
+            if orders.len() > 1 && orders.last() == Some(&json!({"_key": "asc"})) =>
+        {
+            orders.pop();
         }
         _ => {}
     }
