@@ -83,10 +83,17 @@ pub async fn read(client: &Client) -> Result<Everything, Error> {
             .map_err(Error::store("cannot list the legacy index templates"))?,
         ..Everything::default()
     };
-    all.channels = match notifications::configs(client).await {
+    let listed = match notifications::configs(client).await {
         Err(fault) if notifications::is_unavailable(&fault) => return Ok(all),
         found => found.map_err(Error::store("cannot list the channels"))?,
     };
+    // The list lags on 2.19: ours may be newer than it, and what is in it may have changed.
+    let mut ids: BTreeSet<&str> = listed.keys().map(String::as_str).collect();
+    ids.insert(CHANNEL_ID);
+    let ids: Vec<&str> = ids.into_iter().collect();
+    all.channels = notifications::configs_of(client, &ids)
+        .await
+        .map_err(Error::store("cannot read the channels"))?;
     all.monitors = every(client, Family::Monitor).await?;
     all.workflows = every(client, Family::Workflow).await?;
     Ok(all)

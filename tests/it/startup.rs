@@ -218,3 +218,24 @@ async fn records_wait_for_malcolms_template() {
 }
 
 const EVERY_FIELD: [&str; 3] = ["event", "ecs", "rule"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_provisioning_file_keeps_no_record_waiting() {
+    let store = store!();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("monitors")).unwrap();
+    std::fs::write(dir.path().join("monitors/bad.json"), "{").unwrap();
+    let others = [
+        ("ALERTLOOP_PROVISION", "true"),
+        ("ALERTLOOP_PROVISIONING_DIR", dir.path().to_str().unwrap()),
+    ];
+    let app = App::start(&store, &others).await;
+    let body = r#"{"alert": {"monitor": {"name": "m"}, "trigger": {"name": "t"},
+        "period": {"start": "2026-11-05T00:00:00Z", "end": "2026-11-05T00:10:00Z"}, "alert": "id-1"}}"#;
+    assert_eq!(app.alert(body).await.status, 200);
+    assert_eq!(store.wait_for_records(1).await.len(), 1);
+    let ready = Answer::of(app.get("/readyz")).await.json;
+    assert_eq!(ready["store"]["takes_alerts"], true, "{ready}");
+    assert_ne!(ready["provisioning"], "done", "{ready}");
+    app.stop().await;
+}

@@ -176,7 +176,11 @@ impl Kept<'_> {
     /// The body on its way to the store.
     fn write(&self, wanted: &Wanted, live: Option<&Found>) -> Write {
         let entry = self.live.ledger.get(&wanted.key).cloned();
-        let entry = entry.unwrap_or_else(|| Entry::new(wanted.key.clone()));
+        let mut entry = entry.unwrap_or_else(|| Entry::new(wanted.key.clone()));
+        let is_ours =
+            |live: &Found| is_known(&entry, live, &canonical(wanted.key.object, &live.body));
+        // What is taken over was made by somebody else, also where one of ours was there before.
+        entry.made &= live.is_none_or(is_ours);
         let said = canonical(wanted.key.object, &wanted.body);
         let digest = entry.digest(&said);
         let live = live.map(|live| &live.body);

@@ -255,8 +255,11 @@ fn what_took_the_place_of_ours_is_not_ours() {
     let same = live(vec![other(found(5, 1))], Some(known(5)));
     let Some(Work::Note(entry)) = step_of(&same, 5, none).work else { panic!("no note") };
     assert_eq!((entry.made, entry.id.as_str()), (false, "id2"), "so --prune leaves it");
-    let token = "0123456789abcdef".parse().unwrap();
+    let another = live(vec![other(found(7, 1))], Some(known(5)));
     let options = Options { prune: true, force: true, ..none };
+    let Some(Work::Change(write, _)) = step_of(&another, 5, options).work else { panic!("none") };
+    assert!(!write.entry.made, "what is taken over was not made by us");
+    let token = "0123456789abcdef".parse().unwrap();
     let kept = Kept { live: &same, token: &token, options, no_alerting: None };
     let steps: Vec<_> = kept.orphans(&[]).iter().map(short).collect();
     assert_eq!(steps, ["leave monitor m (no file has it any more, and it is gone) [Forget]"]);
