@@ -273,7 +273,6 @@ async fn a_monitor_that_a_users_workflow_runs_stays_and_the_rest_is_pruned_later
     folder.raw("DELETE", &format!("/_plugins/_alerting/workflows/{made}"), Value::Null).await;
     let fault = pruned.unwrap_err().to_string();
     assert!(left && fault.contains("cannot remove the monitor"), "{left} {fault}");
-    println!("{fault}");
     folder.apply(PRUNE).await;
     assert_eq!(folder.apply(PRUNE).await.after.steps.len(), 1);
 }
