@@ -160,10 +160,13 @@ pub async fn read(client: &Client) -> Result<BTreeMap<Key, Entry>, Error> {
         Err(fault) if fault.is_not_found() => return Ok(all),
         answer => answer?,
     };
+    // By the order of writing, which needs no mapping: an index that the store made by itself, where
+    // somebody deleted ours in the middle of a run, can be read as well. What is written meanwhile
+    // comes once more at the end.
     let mut after: Option<Value> = None;
     loop {
         let mut body = json!({ "size": PAGE, "seq_no_primary_term": true,
-            "query": { "match_all": {} }, "sort": [{ "object": "asc" }, { "name": "asc" }] });
+            "query": { "match_all": {} }, "sort": [{ "_seq_no": "asc" }] });
         if let Some(after) = &after {
             body["search_after"] = after.clone();
         }

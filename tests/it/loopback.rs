@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{self, App, Store},
+    support::{self, App, Store, TOKEN},
 };
 
+const LOOPBACK: &str = "malcolm-api-loopback-webhook";
+
 /// A monitor made from the shipped loopback example, whose trigger is always true.
-async fn monitor(store: &Store, name: &str, enabled: bool) -> Result<String, Error> {
+async fn monitor(store: &Store, name: &str, enabled: bool, channel: &str) -> Result<String, Error> {
     let file = include_str!("../../provisioning/monitors/malcolm_api_loopback_monitor.json");
     let mut monitor: Value = serde_json::from_str(file).expect("JSON");
     monitor["name"] = json!(name);
@@ -23,7 +25,7 @@ async fn monitor(store: &Store, name: &str, enabled: bool) -> Result<String, Err
     let trigger = &mut monitor["triggers"][0]["query_level_trigger"];
     trigger["condition"]["script"]["source"] = json!("true");
     trigger["actions"][0]["throttle_enabled"] = json!(false);
-    trigger["actions"][0]["destination_id"] = json!("malcolm-api-loopback-webhook");
+    trigger["actions"][0]["destination_id"] = json!(channel);
     let made = store.json(Method::Post, "_plugins/_alerting/monitors", monitor).await?;
     Ok(made["_id"].as_str().expect("an id").to_owned())
 }
@@ -39,10 +41,15 @@ async fn remove(store: &Store, monitor: &str) {
     store.json(Method::Delete, &path, Value::Null).await.expect("no monitor");
 }
 
-/// Waits until the channel is there, and the session index has something to search.
-async fn ready(app: &App, store: &Store) {
+/// Gives the session index something to search.
+async fn session(store: &Store) {
     let session = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"module": "zeek"}});
     let path = format!("{}/_doc/session?refresh=true", store.index("261105"));
+    store.json(Method::Put, &path, session).await.expect("a session");
+}
+
+/// Waits until the channel is there, and the session index has something to search.
+async fn ready(app: &App, store: &Store) {
     let provisioned = async {
         loop {
             let ready = support::Answer::of(app.get("/readyz")).await.json;
@@ -53,7 +60,7 @@ async fn ready(app: &App, store: &Store) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), provisioned).await.expect("provisioned");
-    store.json(Method::Put, &path, session).await.expect("a session");
+    session(store).await;
 }
 
 /// The alerting records, without the session that the monitor found.
@@ -104,7 +111,7 @@ async fn a_monitor_that_fires_becomes_one_record_with_the_alerts_real_id() {
     let _alone = support::provisioning(&store).await;
     let app = App::start_provisioning(&store).await;
     ready(&app, &store).await;
-    let monitor = monitor(&store, "it: executed", false).await.expect("a monitor");
+    let monitor = monitor(&store, "it: executed", false, LOOPBACK).await.expect("a monitor");
     let execute = format!("_plugins/_alerting/monitors/{monitor}/_execute?dryrun=false");
     store.json(Method::Post, &execute, Value::Null).await.expect("a run");
     let first = wait_for(&store, Duration::from_secs(20), |seen| seen.len() == 1).await;
@@ -133,10 +140,15 @@ async fn a_monitor_that_fires_becomes_one_record_with_the_alerts_real_id() {
 async fn a_scheduled_monitor_that_fires_twice_is_one_record_with_the_first_start_and_the_last_end()
 {
     let store = store!(alerting);
-    let _alone = support::provisioning(&store).await;
-    let app = App::start_provisioning(&store).await;
-    ready(&app, &store).await;
-    let monitor = monitor(&store, "it: scheduled", true).await.expect("a monitor");
+    // Through a channel of its own: it takes minutes, and the loopback channel is wanted by others.
+    let app = App::start(&store, &[]).await;
+    let channel = store.index("channel");
+    let config = json!({"config_id": channel, "config": {"name": channel, "config_type": "webhook",
+        "webhook": {"url": app.url("/mapi/alert"), "header_params": {"X-Alertloop-Token": TOKEN}}}});
+    let configs = "_plugins/_notifications/configs";
+    store.json(Method::Post, configs, config).await.expect("a channel");
+    session(&store).await;
+    let monitor = monitor(&store, "it: scheduled", true, &channel).await.expect("a monitor");
     let once = wait_for(&store, Duration::from_secs(150), |seen| !seen.is_empty()).await;
     let twice = wait_for(&store, Duration::from_secs(150), |seen| {
         seen.iter().any(|hit| hit["_version"].as_u64() >= Some(2))
@@ -153,5 +165,7 @@ async fn a_scheduled_monitor_that_fires_twice_is_one_record_with_the_first_start
     assert!(later.duration_since(end) > jiff::SignedDuration::from_secs(30), "{end} {later}");
     assert_eq!(twice["lastPacket"], twice["event"]["end"]);
     remove(&store, &monitor).await;
+    let path = format!("{configs}/{channel}");
+    store.json(Method::Delete, &path, Value::Null).await.expect("no channel");
     app.stop().await;
 }

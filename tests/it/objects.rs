@@ -349,3 +349,24 @@ pub async fn is_exported_and_in_sync(folder: &Folder) {
         folder.raw("DELETE", &path, Value::Null).await;
     }
 }
+
+/// Where somebody deletes the index in the middle of a run, the next write makes it, with fields of
+/// other types.
+#[tokio::test]
+async fn a_ledger_that_the_store_made_by_itself_is_read_all_the_same() {
+    let folder = Folder::new(store!(alerting)).await;
+    let life = &lives(&folder.prefix)[1];
+    folder.write(&life.file, &life.body);
+    folder.apply(Options::default()).await;
+    let all = format!("/{}/_search", ledger::INDEX);
+    let mut known = folder.raw("GET", &all, Value::Null).await;
+    let known = known["hits"]["hits"][0].take();
+    folder.lose_the_ledger().await;
+    let path = format!("/{}/_doc/{}", ledger::INDEX, known["_id"].as_str().unwrap());
+    let written = folder.raw("PUT", &path, known["_source"].clone()).await;
+    assert_eq!(written["result"], "created", "{written}");
+    let plan = folder.plan(Options::default()).await;
+    assert!(step(&plan, &life.name).starts_with("in sync"), "{plan}");
+    folder.remove(&life.file);
+    assert_eq!(folder.apply(PRUNE).await.done.len(), 1);
+}

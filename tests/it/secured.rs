@@ -242,6 +242,8 @@ async fn trouble_of(app: &App, id: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_roles_hold_what_is_asked_for_and_no_more() {
     let store = store!(secured);
+    // It makes and removes the index in which provisioning remembers.
+    let _alone = support::provisioning(&store).await;
     let user = User::new(&store, &Permissions::default()).await;
     let ground = Ground::new(&store, &user.name).await;
     let client = user.client();

@@ -60,10 +60,13 @@ macro_rules! keystore {
     };
 }
 
-/// Only one test at a time may use the objects whose names are fixed; they are removed first.
+/// Only one test at a time may use the objects of a store whose names are fixed; they are removed
+/// first.
 pub async fn provisioning(store: &Store) -> tokio::sync::MutexGuard<'static, ()> {
-    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    let alone = ALONE.lock().await;
+    static PLAIN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    static SECURED: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let is_secured = store.access().ca.is_some();
+    let alone = if is_secured { &SECURED } else { &PLAIN }.lock().await;
     store.remove_loopback().await;
     alone
 }
