@@ -134,7 +134,7 @@ async fn apply_or_be_killed(settings: &std::collections::HashMap<String, String>
         (random.random_bool(0.5), Duration::from_millis(random.random_range(30..900)))
     };
     let mut command = Process::command(settings, &["provision", "apply"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let begin = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
