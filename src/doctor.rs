@@ -96,13 +96,8 @@ impl Setup {
     fn for_tests() -> Self {
         Self {
             provisioning: provision::Settings {
-                webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
                 index_pattern: "s-*".to_owned(),
-                time_field: "firstPacket".to_owned(),
-                template: provision::TemplateMode::Auto,
-                malcolm_template: "malcolm_template".to_owned(),
-                is_opensearch: true,
-                dir: None,
+                ..provision::Settings::for_tests()
             },
             provisions: true,
             data_dir: PathBuf::new(),

@@ -71,6 +71,22 @@ pub struct Settings {
     pub dir: Option<PathBuf>,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// Such as a set-up beside Malcolm has.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
+            index_pattern: "arkime_sessions3-*".to_owned(),
+            time_field: "firstPacket".to_owned(),
+            template: TemplateMode::Auto,
+            malcolm_template: "malcolm_template".to_owned(),
+            is_opensearch: true,
+            dir: None,
+        }
+    }
+}
+
 /// How far provisioning may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {

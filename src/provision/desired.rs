@@ -268,19 +268,15 @@ fn sessions(file: Value, time_field: &str) -> Result<Legacy, String> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{TemplateMode, files, placeholder_value},
+        super::{files, placeholder_value},
         *,
     };
 
     fn settings(pattern: &str, time_field: &str) -> Settings {
         Settings {
-            webhook_url: Url::parse("http://api:5000/mapi/alert").unwrap(),
             index_pattern: pattern.to_owned(),
             time_field: time_field.to_owned(),
-            template: TemplateMode::Auto,
-            malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
-            dir: None,
+            ..Settings::for_tests()
         }
     }
 

@@ -348,18 +348,9 @@ impl fmt::Display for Exported {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::TemplateMode;
 
     fn settings() -> Settings {
-        Settings {
-            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
-            index_pattern: "s-*".to_owned(),
-            time_field: "firstPacket".to_owned(),
-            template: TemplateMode::Auto,
-            malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
-            dir: None,
-        }
+        Settings { index_pattern: "s-*".to_owned(), ..Settings::for_tests() }
     }
 
     fn monitor(id: &str, name: &str) -> Found {

@@ -114,18 +114,10 @@ mod tests {
         super::{files, placeholder_value},
         *,
     };
-    use crate::provision::{Settings, TemplateMode};
+    use crate::provision::Settings;
 
     fn desired() -> Desired {
-        let settings = Settings {
-            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
-            index_pattern: "arkime_sessions3-*".to_owned(),
-            time_field: "firstPacket".to_owned(),
-            template: TemplateMode::Auto,
-            malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
-            dir: None,
-        };
+        let settings = Settings::for_tests();
         let files = files::read(None).unwrap();
         Desired::new(&settings, &files, |name| placeholder_value(&settings, name)).unwrap()
     }

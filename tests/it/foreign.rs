@@ -1,7 +1,7 @@
 //! Stores that have no channels or monitors. Neither an Elasticsearch nor an OpenSearch 1.x can be
 //! had here, so both are fakes: their answers are those of their documentation.
 
-use alertloop::provision::{self, ChannelSecret, Options, Settings, TemplateMode, plan::Action};
+use alertloop::provision::{self, ChannelSecret, Options, plan::Action};
 use axum::{
     Json, Router,
     http::{Method, StatusCode, Uri},
@@ -51,15 +51,7 @@ async fn a_store_without_channels_is_told_and_is_no_failure() {
         (json!({"number": "3.4.0", "distribution": "opensearch"}), "no Notifications plugin"),
     ] {
         let store = fake(version).await;
-        let provisioning = Settings {
-            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
-            index_pattern: store.pattern().to_owned(),
-            time_field: "firstPacket".to_owned(),
-            template: TemplateMode::None,
-            malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
-            dir: None,
-        };
+        let provisioning = store.provisioning();
         let token = "0123456789abcdef".parse().unwrap();
         let secret = ChannelSecret::new(token, false);
         let options = Options { prune: true, force: true, ..Options::default() };

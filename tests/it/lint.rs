@@ -30,15 +30,7 @@ const CHANNEL: &str = "malcolm-api-loopback-webhook";
 const KINDS: [Kind; 4] = [Kind::Query, Kind::Bucket, Kind::Doc, Kind::Composite];
 
 pub fn settings(store: &Store) -> Settings {
-    Settings {
-        webhook_url: "http://alertloop:5000/mapi/alert".parse().expect("a URL"),
-        index_pattern: store.pattern().to_owned(),
-        time_field: "firstPacket".to_owned(),
-        template: TemplateMode::Auto,
-        malcolm_template: "malcolm_template".to_owned(),
-        is_opensearch: true,
-        dir: None,
-    }
+    Settings { template: TemplateMode::Auto, ..store.provisioning() }
 }
 
 pub fn naming(store: &Store) -> Naming {

@@ -73,18 +73,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::provision::{TemplateMode, messages};
+    use crate::provision::messages;
 
     fn settings() -> Settings {
-        Settings {
-            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
-            index_pattern: "arkime_sessions3-*".to_owned(),
-            time_field: "firstPacket".to_owned(),
-            template: TemplateMode::Auto,
-            malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
-            dir: None,
-        }
+        Settings::for_tests()
     }
 
     fn read_text(text: &str) -> Result<Value, (String, String)> {

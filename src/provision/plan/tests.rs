@@ -18,15 +18,7 @@ const OURS: &str = "0123456789abcdef-ours";
 const THEIRS: &str = "0123456789abcdef-theirs";
 
 fn settings() -> Settings {
-    Settings {
-        webhook_url: Url::parse("http://alertloop:5000/mapi/alert").unwrap(),
-        index_pattern: "arkime_sessions3-*".to_owned(),
-        time_field: "firstPacket".to_owned(),
-        template: TemplateMode::Auto,
-        malcolm_template: "malcolm_template".to_owned(),
-        is_opensearch: true,
-        dir: None,
-    }
+    Settings::for_tests()
 }
 
 fn desired(settings: &Settings) -> Desired {

@@ -9,8 +9,7 @@ use alertloop::{
         notifications, templates,
     },
     provision::{
-        self, Applied, ChannelSecret, Error, Options, Plan, Settings, TemplateMode, ledger,
-        object::Object,
+        self, Applied, ChannelSecret, Error, Options, Plan, Settings, ledger, object::Object,
     },
     secrets::WebhookToken,
 };
@@ -45,15 +44,7 @@ impl Folder {
             std::fs::create_dir(dir.path().join(folder)).unwrap();
         }
         let prefix = store.pattern().replace("-*", "");
-        let settings = Settings {
-            webhook_url: "http://alertloop:5000/mapi/alert".parse().unwrap(),
-            index_pattern: store.pattern().to_owned(),
-            time_field: "firstPacket".to_owned(),
-            template: TemplateMode::None,
-            malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
-            dir: Some(dir.path().to_owned()),
-        };
+        let settings = Settings { dir: Some(dir.path().to_owned()), ..store.provisioning() };
         let folder = Self {
             dir,
             store,

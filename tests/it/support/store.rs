@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use alertloop::{
     opensearch::{Client, Error, Settings},
+    provision::{self, TemplateMode},
     secrets::{Login, WebhookToken},
 };
 use opensearch::http::Method;
@@ -104,6 +105,19 @@ impl Store {
     /// The index of a day, `yymmdd`.
     pub fn index(&self, day: &str) -> String {
         self.pattern.replace('*', day)
+    }
+
+    /// What provisioning has to know of it, where the template is left to the test.
+    pub fn provisioning(&self) -> provision::Settings {
+        provision::Settings {
+            webhook_url: "http://alertloop:5000/mapi/alert".parse().expect("a URL"),
+            index_pattern: self.pattern.clone(),
+            time_field: "firstPacket".to_owned(),
+            template: TemplateMode::None,
+            malcolm_template: "malcolm_template".to_owned(),
+            is_opensearch: true,
+            dir: None,
+        }
     }
 
     pub fn client(&self) -> Client {
