@@ -5,23 +5,41 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+/// The severity of an alert that tells none that can be read.
+pub const UNKNOWN_SEVERITY: u8 = 40;
+
 /// Who reported an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// OpenSearch Alerting, through the loopback webhook.
     OpenSearch,
+    /// Nobody: what the reconciler read back from the Alerting API.
+    Reconciler,
 }
 
 impl Source {
     /// Every source that is known.
-    pub const ALL: [Self; 1] = [Self::OpenSearch];
+    pub const ALL: [Self; 2] = [Self::OpenSearch, Self::Reconciler];
 
     /// The name in routes, in the spool and in labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenSearch => "opensearch",
+            Self::Reconciler => "reconciler",
         }
+    }
+
+    /// The sender with this name, as a route tells it.
+    ///
+    /// # Errors
+    /// Which ones there are.
+    pub fn sender(name: &str) -> Result<Self, String> {
+        let senders = || Self::ALL.into_iter().filter(|source| *source != Self::Reconciler);
+        senders().find(|source| source.name() == name).ok_or_else(|| {
+            let known: Vec<_> = senders().map(Self::name).collect();
+            format!("unknown alert source; known: {}", known.join(", "))
+        })
     }
 }
 
@@ -35,10 +53,32 @@ impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|source| source.name() == text).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|source| source.name()).collect();
-            format!("unknown alert source; known: {}", known.join(", "))
-        })
+        let named = Self::ALL.into_iter().find(|source| source.name() == text);
+        named.ok_or_else(|| "unknown alert source".to_owned())
+    }
+}
+
+/// How far the life of an alert is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It is there.
+    #[default]
+    Engaged,
+    /// It is there, and somebody has taken note of it.
+    Acknowledged,
+    /// It is over.
+    Released,
+}
+
+impl Phase {
+    /// `event.action`.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Engaged => "engaged",
+            Self::Acknowledged => "acknowledged",
+            Self::Released => "released",
+        }
     }
 }
 
@@ -61,6 +101,12 @@ pub struct Alert {
     pub end: Option<Timestamp>,
     /// When the source says that the alert itself began; it stays the same over re-fires.
     pub began: Option<Timestamp>,
+    /// How far its life is.
+    pub phase: Phase,
+    /// When its state was so, where that is not the end of the period.
+    pub as_of: Option<Timestamp>,
+    /// Whether it was read back from the Alerting API; then nobody's message tells of it.
+    pub is_reconciled: bool,
     /// How many documents the monitor's query found.
     pub hits: Option<i64>,
     /// Why the monitor itself failed.
@@ -100,6 +146,29 @@ pub struct Named {
 }
 
 impl Alert {
+    /// An alert of which nothing is known yet but its source.
+    #[must_use]
+    pub fn of(source: Source) -> Self {
+        Self {
+            source,
+            id: None,
+            rule: Named::default(),
+            trigger: Named::default(),
+            severity: UNKNOWN_SEVERITY,
+            start: None,
+            end: None,
+            began: None,
+            phase: Phase::Engaged,
+            as_of: None,
+            is_reconciled: false,
+            hits: None,
+            error: None,
+            body: Body::Empty,
+            tags: Vec::new(),
+            original: None,
+        }
+    }
+
     /// Adds a tag once.
     pub fn tag(&mut self, tag: &'static str) {
         if !self.tags.contains(&tag) {

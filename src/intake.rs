@@ -15,6 +15,7 @@ mod plain;
 mod pruned;
 pub mod repair;
 pub mod shown;
+pub mod truth;
 
 use pruned::Pruned;
 
@@ -112,6 +113,9 @@ pub fn decode(
     limit: usize,
 ) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let body = unpack(envelope, limit)?;
+    if envelope.source == Some(Source::Reconciler) {
+        return Ok(vec![truth::decode(&body)]);
+    }
     match plain::read(&body) {
         Some(alerts) if !alerts.is_empty() => Ok(alerts.into_iter().map(Ok).collect()),
         _ => decode_leniently(&body),

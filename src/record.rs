@@ -173,7 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::alert::{Body, Named, Source};
+    use crate::alert::{Body, Named, Phase, Source};
 
     fn naming() -> Naming {
         let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
@@ -187,19 +187,13 @@ mod tests {
     fn alert() -> Alert {
         let named = |name: &str| Named { id: None, name: Some(name.to_owned()) };
         Alert {
-            source: Source::OpenSearch,
             id: Some("A1".to_owned()),
             rule: named("Beacons"),
             trigger: named("over 9"),
-            severity: 40,
             start: Some(at("2026-11-06T23:50:00Z")),
             end: Some(at("2026-11-07T00:00:00Z")),
-            began: None,
             hits: Some(3),
-            error: None,
-            body: Body::Empty,
-            tags: Vec::new(),
-            original: None,
+            ..Alert::of(Source::OpenSearch)
         }
     }
 
@@ -269,6 +263,21 @@ mod tests {
         let record = record(&alert);
         assert_eq!(field(&record, "event.outcome"), Some(json!("failure")));
         assert_eq!(field(&record, "error.message"), Some(json!("no such index")));
+    }
+
+    #[test]
+    fn what_is_over_has_a_duration_and_what_was_read_back_has_no_hash() {
+        let mut alert = alert();
+        assert_eq!(field(&record(&alert), "event.duration"), None);
+        alert.phase = Phase::Released;
+        alert.as_of = Some(at("2026-11-07T00:00:00.5Z"));
+        alert.is_reconciled = true;
+        let record = record(&alert);
+        assert_eq!(field(&record, "event.action"), Some(json!("released")));
+        assert_eq!(field(&record, "event.duration"), Some(json!(600_000_000_000_i64)));
+        assert_eq!(field(&record, "event.sequence"), Some(json!(1_794_009_600_500_i64)));
+        assert_eq!(field(&record, "event.hash"), None);
+        assert_eq!(field(&record, "tags"), Some(json!(["reconciled"])));
     }
 
     #[test]

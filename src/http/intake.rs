@@ -51,7 +51,7 @@ pub async fn receive_from(
     Path(source): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let source = source.parse().map_err(ApiError::NotFound)?;
+    let source = Source::sender(&source).map_err(ApiError::NotFound)?;
     take(&state, Some(source), request).await
 }
 

@@ -16,15 +16,13 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::{Map, Value};
 
 use super::{Undecodable, kind_of, listed::Listed, parse};
-use crate::alert::{Alert, Body, Named, Source};
+use crate::alert::{Alert, Body, Named, Source, UNKNOWN_SEVERITY};
 
 /// Numbers below this are epoch seconds, above it milliseconds (it is the year 5138, or 1973).
 const SECONDS_BELOW: f64 = 1e11;
 
 /// Milliseconds from here on are beyond the year 9999.
 const LATEST: f64 = 2.5e14;
-/// The severity of an alert that tells none that can be read.
-const UNKNOWN_SEVERITY: u8 = 40;
 
 /// Reads one alert; what has the wrong type is left out, and the alert tagged `repaired`.
 pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
@@ -42,7 +40,6 @@ pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
     let trigger = read.object(alert.get("trigger"));
     let period = read.object(alert.get("period"));
     let mut decoded = Alert {
-        source: Source::OpenSearch,
         id: read.text(alert.get("alert")),
         rule: read.named(alert.get("monitor")),
         trigger: read.named(alert.get("trigger")),
@@ -53,8 +50,7 @@ pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
         hits: hits(alert.get("results")),
         error: read.text(alert.get("error")),
         body: body(alert.get("body")),
-        tags: Vec::new(),
-        original: None,
+        ..Alert::of(Source::OpenSearch)
     };
     if read.wrong {
         decoded.tag("repaired");

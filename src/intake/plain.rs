@@ -15,7 +15,7 @@ use super::{
     opensearch::{body, hits_of, severity, time_in_text},
     pruned::Pruned,
 };
-use crate::alert::{Alert, Body, Named, Source};
+use crate::alert::{Alert, Named, Source};
 
 type Text<'a> = Option<Cow<'a, str>>;
 
@@ -116,19 +116,14 @@ impl Part<'_> {
             return Err(NotPlain);
         }
         Ok(Alert {
-            source: Source::OpenSearch,
             id: text(self.alert),
             rule: named(self.monitor),
             trigger: named(self.trigger),
-            severity: 0,
             start: time(self.period.start)?,
             end: time(self.period.end)?,
             began: time(self.start)?,
-            hits: None,
             error: text(self.error),
-            body: Body::Empty,
-            tags: Vec::new(),
-            original: None,
+            ..Alert::of(Source::OpenSearch)
         })
     }
 

@@ -8,7 +8,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Naming, ORIGINAL_LIMIT, Receipt, believable, cut, fields::FieldSet, merge_body};
-use crate::alert::{Alert, Body};
+use crate::{
+    alert::{Alert, Body, Phase},
+    lifecycle::{RECONCILED, nanoseconds},
+};
 
 /// A record's document.
 #[derive(Serialize)]
@@ -59,10 +62,14 @@ struct Event<'a> {
     start: String,
     end: String,
     ingested: String,
-    /// Version of the state: the end of its period, in epoch ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<i64>,
+    /// Version of the state, in epoch ms: the end of the message's period, or since when it is so.
     sequence: i64,
     action: &'static str,
-    hash: &'a str,
+    /// Of the message; what was read back from the Alerting API has none (`lifecycle`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<&'a str>,
     url: Cow<'static, str>,
     id: &'a str,
     severity: u8,
@@ -89,6 +96,9 @@ impl<'a> Session<'a> {
         if !believable(start, receipt.received) {
             tags.push("implausible-time");
         }
+        if alert.is_reconciled {
+            tags.push(RECONCILED);
+        }
         tags.sort_unstable();
         let event = Event {
             kind: "alert",
@@ -98,9 +108,10 @@ impl<'a> Session<'a> {
             start: first.clone(),
             end: last.clone(),
             ingested: text(receipt.received),
-            sequence: alert.end.unwrap_or(receipt.received).as_millisecond(),
-            action: "engaged",
-            hash: receipt.hash,
+            duration: (alert.phase == Phase::Released).then(|| nanoseconds(start, end)),
+            sequence: alert.as_of.or(alert.end).unwrap_or(receipt.received).as_millisecond(),
+            action: alert.phase.action(),
+            hash: (!alert.is_reconciled).then_some(receipt.hash),
             url: url(alert),
             id: alert.id.as_deref().unwrap_or(key),
             severity: alert.severity,

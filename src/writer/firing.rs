@@ -195,7 +195,7 @@ fn choose(alert: &Alert, states: &[AlertState], is_query_level: bool) -> Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Body, Named, Source};
+    use crate::alert::{Named, Source};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -203,19 +203,10 @@ mod tests {
 
     fn alert(id: Option<&str>, end: i64) -> Alert {
         Alert {
-            source: Source::OpenSearch,
             id: id.map(str::to_owned),
-            rule: Named::default(),
             trigger: Named { id: Some("t".to_owned()), name: Some("trigger".to_owned()) },
-            severity: 40,
-            start: None,
             end: Some(at(end)),
-            began: None,
-            hits: None,
-            error: None,
-            body: Body::Empty,
-            tags: Vec::new(),
-            original: None,
+            ..Alert::of(Source::OpenSearch)
         }
     }
 

@@ -1,7 +1,7 @@
 //! The merge script on the real server does what the rule in Rust does.
 
 use alertloop::{
-    lifecycle::{MERGE_SCRIPT, merge},
+    lifecycle::{MERGE_SCRIPT, RECONCILED, merge},
     opensearch::bulk::{self, Action},
 };
 use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
@@ -12,7 +12,8 @@ use crate::store;
 /// How many alerts, each with several states in some order.
 const ALERTS: usize = 150;
 
-fn state(sequence: i64, variant: u8, ingested: u8) -> Map<String, Value> {
+/// A state as a message tells it, or as the Alerting API does.
+fn state(sequence: i64, variant: u8, ingested: u8, read_back: bool) -> Map<String, Value> {
     let start = format!("2026-11-06T05:00:{:02}.000Z", variant * 7 % 60);
     let end = format!("2026-11-06T05:01:{:02}.000Z", variant * 11 % 60);
     let mut state = json!({
@@ -21,8 +22,23 @@ fn state(sequence: i64, variant: u8, ingested: u8) -> Map<String, Value> {
                   "start": start, "end": end, "severity": 40,
                   "ingested": format!("2026-11-06T05:02:{ingested:02}.000Z")},
     });
-    if variant > 0 {
+    let actions = ["engaged", "acknowledged", "released"];
+    if read_back {
+        state["tags"] = json!([RECONCILED]);
+        state["event"]["action"] = json!(actions[usize::from(variant % 3)]);
+        state["event"].as_object_mut().map(|event| event.remove("hash"));
+        // An alert keeps the name that its monitor had.
+        state["rule"] = json!({"name": "rule"});
+    } else if variant > 0 {
         state["tags"] = json!([format!("t{}", variant % 3)]);
+    }
+    if read_back && variant % 3 == 2 {
+        let seconds = 60 + i64::from(variant * 11 % 60) - i64::from(variant * 7 % 60);
+        state["event"]["duration"] = json!(seconds * 1_000_000_000);
+    }
+    if variant.is_multiple_of(2) {
+        state["event"]["outcome"] = json!("failure");
+        state["error"] = json!({"message": format!("{variant}")});
     }
     match state {
         Value::Object(state) => state,
@@ -34,8 +50,8 @@ fn state(sequence: i64, variant: u8, ingested: u8) -> Map<String, Value> {
 async fn any_order_and_repetition_of_an_alerts_states_gives_the_same_document() {
     let store = store!();
     let strategy = prop::collection::vec(
-        (1_800_000_000_000..1_800_000_000_004_i64, 0..6_u8, 0..60_u8)
-            .prop_map(|(s, v, i)| state(s, v, i)),
+        (1_800_000_000_000..1_800_000_000_004_i64, 0..6_u8, 0..60_u8, any::<bool>())
+            .prop_map(|(s, v, i, b)| state(s, v, i, b)),
         1..6,
     )
     .prop_flat_map(|states| {

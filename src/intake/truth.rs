@@ -1,0 +1,149 @@
+//! An alert as the Alerting API tells it (`GET _plugins/_alerting/monitors/alerts`), one a body:
+//!
+//! ```json
+//! {"id": "…", "state": "ACTIVE | ACKNOWLEDGED | COMPLETED | ERROR | DELETED",
+//!  "monitor_id": "…", "monitor_name": "…", "workflow_id": "", "workflow_name": "",
+//!  "trigger_id": "…", "trigger_name": "…", "severity": "1", "error_message": null,
+//!  "start_time": 1794038400123, "last_notification_time": 1794038400123,
+//!  "acknowledged_time": null, "end_time": null}
+//! ```
+//! Times are epoch ms of the cluster's clocks. Source: `Alert.kt` of OpenSearch's common-utils; seen
+//! on 2.19.4, 3.4.0 and 3.8.0.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Undecodable, opensearch::severity};
+use crate::alert::{Alert, Named, Phase, Source};
+
+/// How Alerting begins the error of an alert whose webhook (or another action) failed: the alert
+/// itself is true. The same on 2.19.4, 3.4.0 and 3.8.0.
+pub const FAILED_ACTION: &str = "Failed running action";
+/// Tag of an alert whose monitor or trigger was deleted while it was active.
+pub const ORPHANED: &str = "orphaned";
+
+/// Reads one alert.
+///
+/// # Errors
+/// [`Undecodable`] where it is none, or in a state that nobody knows.
+pub fn decode(body: &[u8]) -> Result<Alert, Undecodable> {
+    let json: Value =
+        serde_json::from_slice(body).map_err(|fault| Undecodable(format!("not JSON: {fault}")))?;
+    read(&json)
+}
+
+/// Reads one alert.
+///
+/// # Errors
+/// [`Undecodable`] where it is none, or in a state that nobody knows.
+pub fn read(json: &Value) -> Result<Alert, Undecodable> {
+    let text = |key: &str| json[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let time = |key: &str| json[key].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let id = text("id").ok_or_else(|| Undecodable("an alert without an id".to_owned()))?;
+    let state = text("state").unwrap_or_default();
+    let start = time("start_time");
+    let (ended, acknowledged) = (time("end_time"), time("acknowledged_time"));
+    let active = time("last_notification_time").max(start);
+    let latest = active.max(acknowledged).max(ended);
+    let (phase, as_of) = match state.as_str() {
+        // The error of a document-level monitor that runs again gets an end.
+        "ERROR" if ended.is_some() => (Phase::Released, ended),
+        "ACTIVE" | "ERROR" => (Phase::Engaged, active),
+        "ACKNOWLEDGED" => (Phase::Acknowledged, acknowledged.or(active)),
+        "COMPLETED" => (Phase::Released, ended.or(latest)),
+        // Nothing tells when: right after the last that is known of it.
+        "DELETED" => (Phase::Released, latest.and_then(after)),
+        other => return Err(Undecodable(format!("an alert in the unknown state {other:?}"))),
+    };
+    let message = text("error_message").filter(|_| state == "ERROR");
+    let mut alert = Alert {
+        id: Some(id),
+        // An alert of a composite monitor has no monitor.
+        rule: match text("monitor_id") {
+            Some(id) => Named { id: Some(id), name: text("monitor_name") },
+            None => Named { id: text("workflow_id"), name: text("workflow_name") },
+        },
+        trigger: Named { id: text("trigger_id"), name: text("trigger_name") },
+        severity: severity(json.get("severity")),
+        start,
+        end: latest,
+        began: start,
+        phase,
+        as_of,
+        is_reconciled: true,
+        error: message.filter(|message| !message.starts_with(FAILED_ACTION)),
+        ..Alert::of(Source::Reconciler)
+    };
+    if state == "DELETED" {
+        alert.tag(ORPHANED);
+    }
+    Ok(alert)
+}
+
+fn after(at: Timestamp) -> Option<Timestamp> {
+    Timestamp::from_millisecond(at.as_millisecond() + 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn alert(state: &str, times: [Option<i64>; 3], error: Option<&str>) -> Value {
+        let [last, acknowledged, end] = times;
+        json!({"id": "a", "version": 1, "monitor_id": "m", "monitor_name": "Beacons", "state": state,
+               "workflow_id": "", "trigger_id": "t", "trigger_name": "over 9", "severity": "2",
+               "error_message": error, "start_time": 1000, "last_notification_time": last,
+               "acknowledged_time": acknowledged, "end_time": end})
+    }
+
+    #[test]
+    fn each_state_has_its_phase_and_its_time() {
+        use Phase::{Acknowledged, Engaged, Released};
+        let failed = Some("Failed evaluating trigger: x");
+        for (state, times, error, phase, as_of, end) in [
+            ("ACTIVE", [Some(2000), None, None], None, Engaged, 2000, 2000),
+            ("ACTIVE", [None, None, None], None, Engaged, 1000, 1000),
+            ("ACKNOWLEDGED", [Some(2000), Some(3000), None], None, Acknowledged, 3000, 3000),
+            ("COMPLETED", [Some(2000), Some(3000), Some(4000)], None, Released, 4000, 4000),
+            ("COMPLETED", [Some(2000), None, None], None, Released, 2000, 2000),
+            ("DELETED", [Some(2000), Some(3000), None], None, Released, 3001, 3000),
+            ("ERROR", [Some(2000), None, None], failed, Engaged, 2000, 2000),
+            ("ERROR", [Some(2000), None, Some(5000)], failed, Released, 5000, 5000),
+        ] {
+            let read = read(&alert(state, times, error)).unwrap();
+            let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millisecond);
+            assert_eq!((read.phase, ms(read.as_of), ms(read.end)), (phase, Some(as_of), Some(end)));
+            assert_eq!((ms(read.start), ms(read.began)), (Some(1000), Some(1000)), "{state}");
+            assert_eq!(read.error.is_some(), error.is_some(), "{state}");
+            assert_eq!(read.tags.contains(&ORPHANED), state == "DELETED");
+            assert_eq!((read.severity, read.is_reconciled), (80, true));
+        }
+    }
+
+    #[test]
+    fn a_lost_webhook_is_no_failure_of_the_monitor() {
+        let lost = alert("ERROR", [Some(2000), None, None], Some("Failed running action: refused"));
+        let read = read(&lost).unwrap();
+        assert_eq!((read.phase, read.error), (Phase::Engaged, None));
+    }
+
+    #[test]
+    fn what_is_no_alert_says_why() {
+        let of = |json: Value| read(&json).unwrap_err().0;
+        assert!(of(json!({"state": "ACTIVE"})).contains("without an id"));
+        assert!(of(json!({"id": "a", "state": "AUDIT"})).contains("\"AUDIT\""));
+        assert!(decode(b"[").unwrap_err().0.contains("not JSON"));
+    }
+
+    #[test]
+    fn an_alert_of_a_composite_monitor_is_its_workflows() {
+        let mut chained = alert("ACTIVE", [Some(2000), None, None], None);
+        chained["monitor_id"] = json!("");
+        chained["workflow_id"] = json!("w");
+        chained["workflow_name"] = json!("Both");
+        let rule = read(&chained).unwrap().rule;
+        assert_eq!(rule, Named { id: Some("w".to_owned()), name: Some("Both".to_owned()) });
+    }
+}
