@@ -22,6 +22,7 @@ pub mod finding;
 pub mod http;
 pub mod intake;
 pub mod intake_token;
+pub mod lease;
 pub mod lifecycle;
 pub mod opensearch;
 pub mod provision;

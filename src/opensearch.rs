@@ -90,7 +90,7 @@ pub enum Error {
 
 impl Error {
     /// An answer that is not 2xx, with its body.
-    fn refused(status: u16, body: &[u8]) -> Self {
+    pub(crate) fn refused(status: u16, body: &[u8]) -> Self {
         Self::Status { status, reason: reason_of(body) }
     }
 
