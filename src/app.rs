@@ -23,8 +23,10 @@ use crate::{
     config::{self, Config},
     http::{self, Readiness, access::Access},
     intake_token,
+    lease::{self, Lease, ReplicaId},
     opensearch::Client,
     provision,
+    reconcile::{self, Reconciler},
     record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
     shutdown,
@@ -65,6 +67,7 @@ pub struct App {
     token: WebhookToken,
     access: Arc<Access>,
     naming: Naming,
+    replica: ReplicaId,
     metrics: PrometheusHandle,
 }
 
@@ -80,6 +83,8 @@ impl App {
             None => intake_token::load_or_make(&config.data_dir)
                 .context("cannot keep the intake secret in the data directory")?,
         };
+        let replica = ReplicaId::load_or_make(&config.data_dir)
+            .context("cannot keep the replica's id in the data directory")?;
         let tokens = [Some(token.clone()), config.token_previous.clone()];
         let tokens = tokens.into_iter().flatten().collect();
         let access = Access::new(tokens, config.intake_open, config.admin.clone());
@@ -92,7 +97,7 @@ impl App {
             format!("cannot listen on {}; set ALERTLOOP_LISTEN to a free address", config.listen)
         })?;
         let access = Arc::new(access);
-        Ok(Self { config, listener, spool, client, token, access, naming, metrics })
+        Ok(Self { config, listener, spool, client, token, access, naming, replica, metrics })
     }
 
     /// The bound address.
@@ -115,7 +120,11 @@ impl App {
         let (server, last) = (Handle::new(), CancellationToken::new());
         let mut parts = JoinSet::new();
 
-        let state = self.state(Arc::clone(&readiness), Arc::clone(&health));
+        let (provisioned, is_provisioned) = watch::channel(false);
+        let status = Arc::new(reconcile::Status::new(self.reconciles()));
+        let reconciler = self.reconciler(gate.clone(), is_provisioned, Arc::clone(&status));
+        let writer_settings = self.writer_settings();
+        let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status);
         parts.spawn(serve_http(
             self.listener,
             state,
@@ -123,25 +132,24 @@ impl App {
             server.clone(),
         ));
 
-        let asks = self.config.store_kind.is_opensearch();
-        let settings = writer::Settings {
-            naming: self.naming.clone(),
-            compat: self.config.compat,
-            body_limit: self.config.body_limit,
-            ask_alerting: asks && self.config.compat.is_none(),
-            // Upstream's documents are overwritten by later ones, ours are merged in any order.
-            requests_in_flight: if self.config.compat.is_some() { 1 } else { IN_FLIGHT },
-        };
         let writer = Writer::new(
             Arc::clone(&self.spool),
             self.client.clone(),
-            settings,
+            writer_settings,
             gate,
             Arc::clone(&health),
         );
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
 
+        if let Some(reconciler) = reconciler {
+            let until = last.clone();
+            parts.spawn(async move {
+                reconciler.run(&until).await;
+                until.cancelled().await;
+                Ok(())
+            });
+        }
         let preparation = preparation::Preparation {
             client: self.client,
             settings: provision_settings(&self.config),
@@ -154,6 +162,7 @@ impl App {
             readiness: Arc::clone(&readiness),
             health,
             open_gate,
+            provisioned,
         };
         let until = last.clone();
         parts.spawn(async move {
@@ -161,15 +170,7 @@ impl App {
             until.cancelled().await;
             Ok(())
         });
-        let metrics = self.metrics.clone();
-        let until = last.clone();
-        parts.spawn(async move {
-            // Samples of histograms pile up until somebody renders them or does this.
-            while until.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
-                metrics.run_upkeep();
-            }
-            Ok(())
-        });
+        parts.spawn(tidy(self.metrics.clone(), last.clone()));
         info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "listening");
 
         let ended = tokio::select! {
@@ -215,13 +216,61 @@ impl App {
         failure.map_or(Ok(()), Err)
     }
 
-    fn state(&self, readiness: Arc<Readiness>, writer: Arc<writer::Health>) -> Arc<http::State> {
+    fn writer_settings(&self) -> writer::Settings {
+        let asks = self.config.store_kind.is_opensearch();
+        writer::Settings {
+            naming: self.naming.clone(),
+            compat: self.config.compat,
+            body_limit: self.config.body_limit,
+            ask_alerting: asks && self.config.compat.is_none(),
+            // Upstream's documents are overwritten by later ones, ours are merged in any order.
+            requests_in_flight: if self.config.compat.is_some() { 1 } else { IN_FLIGHT },
+        }
+    }
+
+    fn reconciler(
+        &self,
+        gate: writer::Gate,
+        provisioned: watch::Receiver<bool>,
+        status: Arc<reconcile::Status>,
+    ) -> Option<Reconciler> {
+        let settings = reconcile::Settings {
+            interval: self.config.reconcile_interval,
+            monitors: self.config.reconcile_monitors,
+            naming: self.naming.clone(),
+            pattern: self.config.index.pattern.clone(),
+            webhook: self.config.webhook_url.to_string(),
+        };
+        let document = lease::document::Document::new("reconciler", &settings.pattern);
+        let timing = lease::Timing::default();
+        let lease = Lease::new(self.client.clone(), document, &self.replica, timing);
+        let spool = Arc::clone(&self.spool);
+        let client = self.client.clone();
+        let reconciler =
+            Reconciler::new(client, spool, settings, (gate, provisioned), lease, status);
+        self.reconciles().then_some(reconciler)
+    }
+
+    /// Upstream's documents have no life, and Elasticsearch no Alerting API.
+    fn reconciles(&self) -> bool {
+        !self.config.reconcile_interval.is_zero()
+            && self.config.compat.is_none()
+            && self.config.store_kind.is_opensearch()
+    }
+
+    fn state(
+        &self,
+        readiness: Arc<Readiness>,
+        writer: Arc<writer::Health>,
+        reconciler: Arc<reconcile::Status>,
+    ) -> Arc<http::State> {
         let asks = self.config.store_kind.is_opensearch();
         Arc::new(http::State {
             spool: Arc::clone(&self.spool),
             writer,
             access: Arc::clone(&self.access),
             readiness,
+            reconciler,
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             wait: self.config.wait,
@@ -231,6 +280,14 @@ impl App {
             receiving: http::State::receiving(self.config.body_limit),
         })
     }
+}
+
+/// Keeps the metrics small: samples of histograms pile up until somebody renders them or does this.
+async fn tidy(metrics: PrometheusHandle, until: CancellationToken) -> anyhow::Result<()> {
+    while until.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
+    Ok(())
 }
 
 /// What provisioning needs of the settings.

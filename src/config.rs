@@ -16,7 +16,7 @@ use std::{
 use url::Url;
 
 use crate::{
-    opensearch,
+    opensearch, reconcile,
     secrets::{Login, WebhookToken},
     telemetry::LogSettings,
 };
@@ -70,6 +70,10 @@ pub struct Config {
     pub provision: bool,
     /// Folder of provisioning files, each in place of the compiled-in one or besides.
     pub provisioning_dir: Option<PathBuf>,
+    /// How often the records are compared with the Alerting API; zero for never.
+    pub reconcile_interval: Duration,
+    /// Whose alerts become records without a webhook.
+    pub reconcile_monitors: reconcile::Monitors,
     /// Size at which the spool takes no more.
     pub spool_max_bytes: u64,
     /// Largest body that is taken in.

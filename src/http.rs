@@ -48,6 +48,8 @@ pub struct State {
     pub access: Arc<access::Access>,
     /// What readiness tells.
     pub readiness: Arc<Readiness>,
+    /// What the reconciler tells of itself.
+    pub reconciler: Arc<crate::reconcile::Status>,
     /// For the answer's prediction of `_index` and `_id`.
     pub naming: Naming,
     /// The largest body, in bytes.

@@ -27,6 +27,7 @@ pub mod lifecycle;
 pub mod opensearch;
 pub mod provision;
 pub mod receipt;
+pub mod reconcile;
 pub mod record;
 pub mod secrets;
 pub mod shutdown;

@@ -105,6 +105,17 @@ pub const BULK_SECONDS: &str = "alertloop_bulk_seconds";
 /// Counter, with the label `status`: requests that were refused.
 pub const REFUSED: &str = "alertloop_refused_total";
 
+/// Counter: what the reconciler found that no webhook had told.
+pub const RECONCILED: &str = "alertloop_reconciled_total";
+/// Gauge: 1 while this replica reconciles, else 0.
+pub const RECONCILER_LEADS: &str = "alertloop_reconciler_leads";
+/// Gauge: when the records were last compared with the Alerting API, in seconds since 1970.
+pub const LAST_RECONCILE: &str = "alertloop_last_reconcile_timestamp_seconds";
+/// Gauge: monitors whose alerts become records.
+pub const RECONCILED_MONITORS: &str = "alertloop_reconciled_monitors";
+/// Histogram: how long a look at the Alerting API took.
+pub const RECONCILE_SECONDS: &str = "alertloop_reconcile_seconds";
+
 /// The statuses that [`REFUSED`] counts.
 pub const REFUSED_STATUSES: [&str; 3] = ["401", "413", "503"];
 
@@ -123,6 +134,10 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     let handle = HANDLE.get_or_init(|| {
         let handle = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(BULK_SECONDS.to_owned()), &BULK_BUCKETS)
+            .and_then(|builder| {
+                let name = Matcher::Full(RECONCILE_SECONDS.to_owned());
+                builder.set_buckets_for_metric(name, &BULK_BUCKETS)
+            })
             .and_then(PrometheusBuilder::install_recorder)
             .map_err(|fault| fault.to_string())?;
         describe();
@@ -141,6 +156,7 @@ fn describe() {
         (DUPLICATES, "Records that the store had already"),
         (DEAD_LETTERS, "Entries set aside"),
         (BULK_REQUESTS, "Bulk requests sent to the store"),
+        (RECONCILED, "States of alerts that no webhook had told, found in the Alerting API"),
         (TEST_POSTS, "Tests of senders, which leave nothing else"),
     ] {
         describe_counter!(name, help);
@@ -157,12 +173,24 @@ fn describe() {
         (PARKED, Unit::Count, "Entries that wait for a blocked index, or for their alert's id"),
         (DEAD_LETTERS_KEPT, Unit::Count, "Dead letters that are kept"),
         (OLDEST_DEAD_LETTER_AGE, Unit::Seconds, "Age of the oldest dead letter"),
+        (RECONCILER_LEADS, Unit::Count, "1 while this replica reconciles, else 0"),
+        (
+            LAST_RECONCILE,
+            Unit::Seconds,
+            "When the records were last compared with the Alerting API, since 1970",
+        ),
+        (RECONCILED_MONITORS, Unit::Count, "Monitors whose alerts become records"),
         (STORE_UP, Unit::Count, "1 while the store takes alerts, else 0"),
     ] {
         describe_gauge!(name, unit, help);
         gauge!(name).set(0);
     }
     describe_histogram!(BULK_SECONDS, Unit::Seconds, "How long a bulk request took");
+    describe_histogram!(
+        RECONCILE_SECONDS,
+        Unit::Seconds,
+        "How long a look at the Alerting API took"
+    );
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub struct Preparation {
     pub readiness: Arc<Readiness>,
     pub health: Arc<writer::Health>,
     pub open_gate: watch::Sender<Option<Arc<FieldSet>>>,
+    /// Told once the channel is there, or where it is left to others.
+    pub provisioned: watch::Sender<bool>,
 }
 
 impl Preparation {
@@ -109,6 +111,7 @@ impl Preparation {
     async fn provision(&self, stop: &CancellationToken) {
         if !self.provision || !self.settings.is_opensearch {
             self.readiness.provisioning("off");
+            self.provisioned.send_replace(true);
             if self.provision {
                 warn!(
                     "channels and monitors are not provisioned: OPENSEARCH_PRIMARY names Elasticsearch, which has none; alerts of other sources are recorded all the same"
@@ -159,6 +162,7 @@ impl Preparation {
             self.adopt(&applied.token);
         }
         self.readiness.provisioning("done");
+        self.provisioned.send_replace(true);
     }
 
     /// Takes over the secret that the channel carries: the first of several replicas decides it.

@@ -4,7 +4,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{Compat, StoreKind, TemplateMode, units};
-use crate::{secrets::Login, telemetry::LogFormat};
+use crate::{reconcile::Monitors, secrets::Login, telemetry::LogFormat};
 
 pub(super) fn store_url(text: &str) -> Result<(Url, Option<Login>), &'static str> {
     const LOGIN: &str = "the login in the address cannot be read: percent-encode it";
@@ -106,6 +106,14 @@ pub(super) fn template(text: &str) -> Result<TemplateMode, &'static str> {
         "malcolm" => Ok(TemplateMode::Malcolm),
         "none" => Ok(TemplateMode::None),
         _ => Err("must be auto, malcolm or none"),
+    }
+}
+
+pub(super) fn monitors(text: &str) -> Result<Monitors, &'static str> {
+    match text {
+        "ours" => Ok(Monitors::Ours),
+        "all" => Ok(Monitors::All),
+        _ => Err("must be ours or all"),
     }
 }
 

@@ -61,6 +61,8 @@ where
         let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
         let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
         let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
+        let reconcile_interval = self.parse("ALERTLOOP_RECONCILE_INTERVAL", units::span);
+        let reconcile_monitors = self.parse("ALERTLOOP_RECONCILE_MONITORS", parse::monitors);
         let spool_max_bytes = self.parse("ALERTLOOP_SPOOL_MAX_BYTES", units::bytes);
         let body_limit = self.parse("ALERTLOOP_BODY_LIMIT", parse::body_limit);
         let wait = self.parse("ALERTLOOP_WAIT", units::span);
@@ -87,6 +89,8 @@ where
             webhook_url: webhook_url?,
             provision: provision?,
             provisioning_dir,
+            reconcile_interval: reconcile_interval?,
+            reconcile_monitors: reconcile_monitors?,
             spool_max_bytes: spool_max_bytes?,
             body_limit: body_limit?,
             wait: wait?,

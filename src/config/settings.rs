@@ -35,6 +35,7 @@ const RECORDS: &str = "Records";
 const INTAKE: &str = "Intake";
 const PAGE: &str = "Page and API";
 const PROVISIONING: &str = "Provisioning";
+const RECONCILING: &str = "Reconciling";
 const PROCESS: &str = "Process";
 
 /// Every setting, in the order of `--help`.
@@ -162,6 +163,18 @@ pub static TABLE: &[Setting] = &[
         "http://api:5000/mapi/alert",
         PROVISIONING,
         "How OpenSearch reaches us; goes into the channel",
+    ),
+    value(
+        "ALERTLOOP_RECONCILE_INTERVAL",
+        "30s",
+        RECONCILING,
+        "How often the records are compared with OpenSearch Alerting; 0 turns it off",
+    ),
+    value(
+        "ALERTLOOP_RECONCILE_MONITORS",
+        "ours",
+        RECONCILING,
+        "Whose alerts become records without a webhook: ours (the monitors that send to us) or all",
     ),
     value(
         "ALERTLOOP_DATA_DIR",
@@ -338,7 +351,7 @@ mod tests {
         assert_eq!(names.len(), all);
         let mut groups: Vec<&str> = TABLE.iter().map(|setting| setting.group).collect();
         groups.dedup();
-        assert_eq!(groups, [STORE, RECORDS, INTAKE, PAGE, PROVISIONING, PROCESS]);
+        assert_eq!(groups, [STORE, RECORDS, INTAKE, PAGE, PROVISIONING, RECONCILING, PROCESS]);
     }
 
     #[test]

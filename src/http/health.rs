@@ -96,6 +96,7 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
             "trouble": waits_for.or_else(|| state.writer.trouble()),
         },
         "provisioning": provisioning,
+        "reconciler": state.reconciler.detail(),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()

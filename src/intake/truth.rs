@@ -11,7 +11,7 @@
 //! on 2.19.4, 3.4.0 and 3.8.0.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Undecodable, opensearch::severity};
 use crate::alert::{Alert, Named, Phase, Source};
@@ -19,8 +19,11 @@ use crate::alert::{Alert, Named, Phase, Source};
 /// How Alerting begins the error of an alert whose webhook (or another action) failed: the alert
 /// itself is true. The same on 2.19.4, 3.4.0 and 3.8.0.
 pub const FAILED_ACTION: &str = "Failed running action";
-/// Tag of an alert whose monitor or trigger was deleted while it was active.
+/// Tag of an alert whose monitor or trigger was deleted while it was active, or of which nothing is
+/// left.
 pub const ORPHANED: &str = "orphaned";
+/// The state of an alert that the API does not know any more; ours.
+const VANISHED: &str = "VANISHED";
 
 /// Reads one alert.
 ///
@@ -50,7 +53,7 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         "ERROR" if ended.is_some() => (Phase::Released, ended),
         "ACTIVE" | "ERROR" => (Phase::Engaged, active),
         "ACKNOWLEDGED" => (Phase::Acknowledged, acknowledged.or(active)),
-        "COMPLETED" => (Phase::Released, ended.or(latest)),
+        "COMPLETED" | VANISHED => (Phase::Released, ended.or(latest)),
         // Nothing tells when: right after the last that is known of it.
         "DELETED" => (Phase::Released, latest.and_then(after)),
         other => return Err(Undecodable(format!("an alert in the unknown state {other:?}"))),
@@ -74,10 +77,27 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         error: message.filter(|message| !message.starts_with(FAILED_ACTION)),
         ..Alert::of(Source::Reconciler)
     };
-    if state == "DELETED" {
+    if state == "DELETED" || state == VANISHED {
         alert.tag(ORPHANED);
     }
     Ok(alert)
+}
+
+/// The end of an alert that the API does not know any more, made of what its open record says
+/// (`event.{start,end,sequence,reason}`, `rule`): it ended at the last time that is known of it.
+#[must_use]
+pub fn vanished(id: &str, record: &Value) -> Value {
+    let event = &record["event"];
+    let ms = |key: &str| {
+        let at = event[key].as_str()?.parse::<Timestamp>().ok()?;
+        Some(at.as_millisecond())
+    };
+    json!({
+        "id": id, "state": VANISHED,
+        "monitor_id": record["rule"]["id"], "monitor_name": record["rule"]["name"],
+        "trigger_name": event["reason"],
+        "start_time": ms("start"), "end_time": ms("end").max(event["sequence"].as_i64()),
+    })
 }
 
 fn after(at: Timestamp) -> Option<Timestamp> {
@@ -86,8 +106,6 @@ fn after(at: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn alert(state: &str, times: [Option<i64>; 3], error: Option<&str>) -> Value {
@@ -127,6 +145,19 @@ mod tests {
         let lost = alert("ERROR", [Some(2000), None, None], Some("Failed running action: refused"));
         let read = read(&lost).unwrap();
         assert_eq!((read.phase, read.error), (Phase::Engaged, None));
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_ended_when_it_was_last_known() {
+        let record = json!({"rule": {"name": "Beacons"}, "event": {"reason": "over 9",
+            "start": "2026-11-06T05:00:00.000Z", "end": "2026-11-06T05:05:00.000Z",
+            "sequence": 1_793_941_500_000_i64}});
+        let alert = read(&vanished("a", &record)).unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().ok();
+        assert_eq!((alert.phase, alert.tags.as_slice()), (Phase::Released, [ORPHANED].as_slice()));
+        assert_eq!(alert.start, at("2026-11-06T05:00:00Z"));
+        assert_eq!((alert.end, alert.as_of), (at("2026-11-06T05:05:00Z"), alert.end));
+        assert_eq!(alert.rule.name.as_deref(), Some("Beacons"));
     }
 
     #[test]

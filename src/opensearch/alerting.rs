@@ -115,6 +115,37 @@ pub async fn monitors(client: &Client) -> Result<Vec<Monitor>, Error> {
     all(client, Family::Monitor).await
 }
 
+/// What changes whenever a monitor or a workflow is written or deleted: how many there are, and the
+/// number of the last write. A run of a monitor does not change it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    count: u64,
+    seq_no: u64,
+    primary_term: u64,
+}
+
+/// Reads the stamp of all monitors and workflows, which is much smaller than they are.
+///
+/// # Errors
+/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+pub async fn stamp(client: &Client) -> Result<Stamp, Error> {
+    let there = |field: &str| json!({ "exists": { "field": field } });
+    let body = json!({
+        "size": 1, "sort": [{ "_seq_no": "desc" }], "track_total_hits": true,
+        "query": { "bool": { "should": [there("monitor.name"), there("workflow.name")] } } });
+    let answer = match client.call(Method::Post, &format!("{MONITORS}/_search"), Some(&body)).await
+    {
+        Err(fault) if fault.is_not_found() => return Ok(Stamp::default()),
+        answer => answer?,
+    };
+    let number = |path: &str| answer.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    Ok(Stamp {
+        count: number("/hits/total/value"),
+        seq_no: number("/hits/hits/0/_seq_no"),
+        primary_term: number("/hits/hits/0/_primary_term"),
+    })
+}
+
 async fn search(client: &Client, query: &Value) -> Result<Vec<Monitor>, Error> {
     let body = json!({
         "size": MOST, "seq_no_primary_term": true, "version": true, "query": query });

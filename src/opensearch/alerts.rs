@@ -122,6 +122,51 @@ fn read_failed(alert: &Value) -> Failed {
     }
 }
 
+/// Some alerts, active and past, as the API tells them (`intake::truth`).
+#[derive(Debug, Default)]
+pub struct Page {
+    /// These.
+    pub alerts: Vec<Value>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// Which alerts, and in which order.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// In the words of a `query_string` query over the fields of an alert. With all that is encoded it
+    /// has to fit into the first line of a request, 4 KiB.
+    pub search: &'a str,
+    /// The field by which they are sorted, the highest first.
+    pub newest_by: &'a str,
+    /// How many are left out at the beginning; with `size` at most 10,000.
+    pub from: usize,
+    /// How many are given at most.
+    pub size: usize,
+}
+
+/// Reads alerts of all monitors, but those of monitors that run for a composite one alone.
+///
+/// # Errors
+/// [`Error`]; see [`alerting::is_unavailable`] for a store without the plugin.
+pub async fn page(client: &Client, query: Query<'_>) -> Result<Page, Error> {
+    let Query { search, newest_by, from, size } = query;
+    let search = segment(search);
+    let path = format!(
+        "_plugins/_alerting/monitors/alerts?searchString={search}&sortString={newest_by}&sortOrder=desc&missing=_last&startIndex={from}&size={size}"
+    );
+    let mut answer = match client.call(Method::Get, &path, None).await {
+        // Before the first alert there is no index of them.
+        Err(fault) if fault.is_not_found() => return Ok(Page::default()),
+        answer => answer?,
+    };
+    let total = answer["totalAlerts"].as_u64().unwrap_or(0);
+    match answer.get_mut("alerts").map(Value::take) {
+        Some(Value::Array(alerts)) => Ok(Page { alerts, total }),
+        _ => Err(Error::Malformed("no list of alerts".to_owned())),
+    }
+}
+
 fn of(id: &str, monitor: &Value) -> Monitor {
     let kind = monitor["monitor_type"].as_str().unwrap_or("query_level_monitor");
     Monitor { id: id.to_owned(), is_query_level: kind == "query_level_monitor" }

@@ -116,6 +116,18 @@ pub async fn config(client: &Client, id: &str) -> Result<Option<Value>, Error> {
     Ok(answer.pointer_mut("/config_list/0/config").map(Value::take))
 }
 
+/// When a channel was last written, in epoch ms of the cluster's clock; `None` where there is none.
+///
+/// # Errors
+/// [`Error`].
+pub async fn written_at(client: &Client, id: &str) -> Result<Option<i64>, Error> {
+    let path = format!("{CONFIGS}/{}", segment(id));
+    match client.call(Method::Get, &path, None).await {
+        Err(fault) if fault.is_not_found() => Ok(None),
+        answer => Ok(answer?["config_list"][0]["last_updated_time_ms"].as_i64()),
+    }
+}
+
 /// Lists all channels, e-mail accounts and groups by id, with their settings as they are.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ mod outage;
 mod outcomes;
 mod provision;
 mod races;
+mod reconcile;
 mod rehearsal;
 mod secured;
 mod startup;

@@ -33,6 +33,8 @@ pub fn settings(store: &Store, data_dir: &Path) -> HashMap<String, String> {
         ("ALERTLOOP_DATA_DIR", data_dir.to_str().expect("UTF-8")),
         ("ALERTLOOP_TOKEN", TOKEN),
         ("ALERTLOOP_PROVISION", "false"),
+        // The alerts of other tests' monitors would become records too.
+        ("ALERTLOOP_RECONCILE_INTERVAL", "0"),
         ("ALERTLOOP_LOG_FORMAT", "json"),
         ("ALERTLOOP_STOP_GRACE", "0s"),
     ]

@@ -7,6 +7,7 @@ mod proxy;
 mod reluctant;
 mod store;
 mod terminal;
+mod watched;
 
 pub use app::{Answer, App, Process, TOKEN, settings};
 pub use keystore::Keystore;
@@ -15,6 +16,7 @@ pub use proxy::Proxy;
 pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
 pub use terminal::Terminal;
+pub use watched::{Channel, Watched};
 
 /// Says that a test was skipped, in the form that `scripts/test` counts.
 pub fn skip(why: &str) {

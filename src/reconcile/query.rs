@@ -1,0 +1,118 @@
+//! Searches for alerts, in the words of a `query_string`. Pure.
+
+/// States of an alert that is not over.
+pub const OPEN: &str = "state:(ACTIVE OR ACKNOWLEDGED OR ERROR)";
+/// State of an alert whose monitor or trigger was deleted.
+pub const DELETED: &str = "state:DELETED";
+/// The fields of an alert that move when it changes: at its begin, its end, its acknowledgement. An
+/// error moves `last_notification_time`, as does every run of the monitor while it is active; only
+/// for alerts in an error that is a change.
+pub const MOVING: [(&str, &str); 4] = [
+    ("start_time", ""),
+    ("end_time", ""),
+    ("acknowledged_time", ""),
+    ("last_notification_time", "state:ERROR"),
+];
+/// Monitors are named in a search while their ids fit well into the first line of a request, which
+/// the store takes up to 4 KiB.
+const MOST_NAMED: usize = 60;
+
+/// Those that changed at or after `since` (epoch ms), and those with these ids.
+#[must_use]
+pub fn changed(since: i64, ids: &[&str]) -> String {
+    let mut parts: Vec<String> =
+        MOVING.iter().map(|(field, filter)| within(field, filter, since, None)).collect();
+    if !ids.is_empty() {
+        parts.push(with_ids(ids));
+    }
+    format!("({})", parts.join(" OR "))
+}
+
+/// Those whose `field` lies between both, which are in.
+#[must_use]
+pub fn within(field: &str, filter: &str, from: i64, to: Option<i64>) -> String {
+    let to = to.map_or("*".to_owned(), |to| to.to_string());
+    if filter.is_empty() {
+        format!("{field}:[{from} TO {to}]")
+    } else {
+        format!("({filter} AND {field}:[{from} TO {to}])")
+    }
+}
+
+/// Those with these ids.
+#[must_use]
+pub fn with_ids(ids: &[&str]) -> String {
+    format!("_id:({})", either(ids))
+}
+
+/// Only those of these monitors, and of composite ones; nothing where there are too many to name.
+#[must_use]
+pub fn narrowed(search: &str, monitors: &[&str], workflows: &[&str]) -> String {
+    let count = monitors.len() + workflows.len();
+    if count == 0 || count > MOST_NAMED {
+        return search.to_owned();
+    }
+    let search = if search.is_empty() { String::new() } else { format!("{search} AND ") };
+    let mut of = Vec::new();
+    if !monitors.is_empty() {
+        of.push(format!("monitor_id:({})", either(monitors)));
+    }
+    if !workflows.is_empty() {
+        of.push(format!("workflow_id:({})", either(workflows)));
+    }
+    format!("{search}({})", of.join(" OR "))
+}
+
+fn either(ids: &[&str]) -> String {
+    let quoted: Vec<_> = ids.iter().map(|id| quoted(id)).collect();
+    quoted.join(" OR ")
+}
+
+/// As one word, whatever is in it.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(letter);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_read_as_they_should() {
+        assert_eq!(
+            changed(7, &["a"]),
+            "(start_time:[7 TO *] OR end_time:[7 TO *] OR acknowledged_time:[7 TO *] OR \
+             (state:ERROR AND last_notification_time:[7 TO *]) OR _id:(\"a\"))"
+        );
+        assert_eq!(within("end_time", "", 1, Some(2)), "end_time:[1 TO 2]");
+        assert_eq!(narrowed("x", &[], &[]), "x");
+        assert_eq!(narrowed("", &["m"], &[]), "(monitor_id:(\"m\"))");
+        assert_eq!(narrowed("x", &["m"], &[]), "x AND (monitor_id:(\"m\"))");
+        let both = "x AND (monitor_id:(\"m\" OR \"n\") OR workflow_id:(\"w\"))";
+        assert_eq!(narrowed("x", &["m", "n"], &["w"]), both);
+        let many: Vec<_> = (0..=MOST_NAMED).map(|_| "m").collect();
+        assert_eq!(narrowed("x", &many, &[]), "x");
+        assert_eq!(with_ids(&["a\"b\\"]), r#"_id:("a\"b\\")"#);
+    }
+
+    #[test]
+    fn the_longest_search_fits_into_a_request_line() {
+        let id = "error-alert-AbCdEfGhIjKlMnOpQrSt-01234567-89ab-cdef-0123-456789abcdef";
+        let ids: Vec<_> = (0..super::super::ASKED_AT_ONCE).map(|_| id).collect();
+        let encoded = crate::opensearch::segment(&with_ids(&ids)).len();
+        assert!(encoded < 3_700, "{encoded}");
+        let monitors: Vec<_> = (0..MOST_NAMED).map(|_| "AbCdEfGhIjKlMnOpQrSt").collect();
+        let search = narrowed(&changed(1_800_000_000_000, &[]), &monitors, &[]);
+        let encoded = crate::opensearch::segment(&search).len();
+        assert!(encoded < 3_700, "{encoded}");
+    }
+}

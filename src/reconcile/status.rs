@@ -1,0 +1,77 @@
+//! What the reconciler tells of itself, for `/readyz`.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use metrics::gauge;
+use serde_json::{Value, json};
+
+use crate::telemetry;
+
+/// Shared between the reconciler and whoever asks.
+#[derive(Debug, Default)]
+pub struct Status(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    is_on: bool,
+    leads: bool,
+    looked: Option<Timestamp>,
+    missing: u64,
+    outdated: u64,
+    trouble: Option<String>,
+}
+
+impl Status {
+    /// Of a process that reconciles, or does not.
+    #[must_use]
+    pub fn new(is_on: bool) -> Self {
+        Self(Mutex::new(Inner { is_on, ..Inner::default() }))
+    }
+
+    /// Notes whether this replica is the one that does it.
+    pub fn leads(&self, leads: bool) {
+        let mut inner = self.inner();
+        inner.leads = leads;
+        if !leads {
+            inner.trouble = None;
+        }
+        gauge!(telemetry::RECONCILER_LEADS).set(i32::from(leads));
+    }
+
+    /// Notes that a look is done, and what it brought.
+    pub fn looked(&self, at: Timestamp, missing: u64, outdated: u64) {
+        let mut inner = self.inner();
+        inner.looked = Some(at);
+        inner.missing += missing;
+        inner.outdated += outdated;
+        inner.trouble = None;
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        gauge!(telemetry::LAST_RECONCILE).set(at.as_millisecond() as f64 / 1_000.0);
+    }
+
+    /// Notes why a look could not be done.
+    pub fn troubled(&self, why: &str) {
+        self.inner().trouble = Some(why.to_owned());
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn detail(&self) -> Value {
+        let inner = self.inner();
+        if !inner.is_on {
+            return json!("off");
+        }
+        json!({
+            "leads": inner.leads,
+            "last": inner.looked.map(|at| at.to_string()),
+            "missing": inner.missing,
+            "outdated": inner.outdated,
+            "trouble": inner.trouble,
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
