@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config},
     http::{self, Readiness, access::Access},
     intake_token,
+    lease::ReplicaId,
     opensearch::Client,
     provision,
     record::{Naming, index_name::IndexName},
@@ -65,6 +66,7 @@ pub struct App {
     token: WebhookToken,
     access: Arc<Access>,
     naming: Naming,
+    replica: ReplicaId,
     metrics: PrometheusHandle,
 }
 
@@ -80,6 +82,8 @@ impl App {
             None => intake_token::load_or_make(&config.data_dir)
                 .context("cannot keep the intake secret in the data directory")?,
         };
+        let replica = ReplicaId::load_or_make(&config.data_dir)
+            .context("cannot keep the replica's id in the data directory")?;
         let tokens = [Some(token.clone()), config.token_previous.clone()];
         let tokens = tokens.into_iter().flatten().collect();
         let access = Access::new(tokens, config.intake_open, config.admin.clone());
@@ -92,7 +96,7 @@ impl App {
             format!("cannot listen on {}; set ALERTLOOP_LISTEN to a free address", config.listen)
         })?;
         let access = Arc::new(access);
-        Ok(Self { config, listener, spool, client, token, access, naming, metrics })
+        Ok(Self { config, listener, spool, client, token, access, naming, replica, metrics })
     }
 
     /// The bound address.
@@ -149,6 +153,7 @@ impl App {
             token: self.token,
             token_is_configured: self.config.token.is_some(),
             data_dir: self.config.data_dir.clone(),
+            replica: self.replica,
             naming: self.naming,
             access: self.access,
             readiness: Arc::clone(&readiness),
