@@ -157,6 +157,7 @@ impl App {
             token: self.token,
             token_is_configured: self.config.token.is_some(),
             data_dir: self.config.data_dir.clone(),
+            replica: self.replica,
             naming: self.naming,
             access: self.access,
             readiness: Arc::clone(&readiness),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::opensearch::{self, Client};
-use document::Document;
+use document::{Document, Found};
 use state::{State, Write, Written};
 
 pub mod document;
@@ -135,8 +135,9 @@ impl Lease {
     /// [`Error::Store`]: the others have to wait until it runs out.
     pub async fn release(&mut self) -> Result<(), Error> {
         let payload = self.state.resign();
-        let seen = self.read().await?;
-        if let Some(write) = self.state.release(seen, payload) {
+        if let Found::Document(seen) = self.read().await?
+            && let Some(write) = self.state.release(seen, payload)
+        {
             self.write(&write).await?;
         }
         Ok(())
@@ -144,7 +145,16 @@ impl Lease {
 
     async fn step(&mut self) -> Result<(), Error> {
         let (was_held, was_shared) = (self.is_held(Instant::now()), self.state.shares_its_id());
-        let seen = self.read().await?;
+        let seen = match self.read().await? {
+            Found::Document(seen) => Some(seen),
+            Found::Nothing => None,
+            Found::NoIndex => {
+                // Once, and it may take longer than the rest.
+                let made = self.document.make_index(&self.client).await;
+                made.map_err(|fault| self.fault(fault))?;
+                None
+            }
+        };
         let mut next = self.state.read(seen, Instant::now());
         while let Some(write) = next {
             let started = Instant::now();
@@ -170,7 +180,7 @@ impl Lease {
         }
     }
 
-    async fn read(&self) -> Result<Option<state::Seen>, Error> {
+    async fn read(&self) -> Result<Found, Error> {
         self.in_time(self.document.read(&self.client)).await
     }
 
@@ -185,10 +195,14 @@ impl Lease {
     ) -> Result<T, Error> {
         let answer = tokio::time::timeout(self.timing.renew_every, call).await;
         let late = |_| Err(opensearch::Error::Unreachable("timed out".to_owned()));
-        answer.unwrap_or_else(late).map_err(|fault| Error::Store {
+        answer.unwrap_or_else(late).map_err(|fault| self.fault(fault))
+    }
+
+    fn fault(&self, fault: opensearch::Error) -> Error {
+        Error::Store {
             purpose: self.document.purpose().to_owned(),
             index: self.document.index().to_owned(),
             fault,
-        })
+        }
     }
 }

@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::{
     config,
+    lease::Turn,
     opensearch::{self, Client, cluster, notifications, templates},
     secrets::WebhookToken,
 };
@@ -247,6 +248,7 @@ pub async fn run(
     client: &Client,
     settings: &Settings,
     secret: &ChannelSecret,
+    turn: &mut Turn,
     mut on_ready: impl FnMut(&Applied),
     stop: &CancellationToken,
 ) {
@@ -255,11 +257,18 @@ pub async fn run(
     let mut applied = loop {
         let fault = match wait_for_store(client, stop, &mut trouble).await {
             None => return,
-            // Not raced against `stop`: a step cut off in the middle may leave a second monitor.
-            Some(()) => match apply(client, settings, secret, Options::default()).await {
-                Ok(applied) => break applied,
-                Err(fault) => fault,
-            },
+            Some(()) => {
+                turn.take(stop).await;
+                // Not raced against `stop`: a step cut off in the middle may leave a second monitor.
+                let applied = apply(client, settings, secret, Options::default()).await;
+                match applied {
+                    Ok(applied) => break applied,
+                    Err(fault) => {
+                        turn.end().await;
+                        fault
+                    }
+                }
+            }
         };
         trouble.failed(&fault);
         if backoff.wait(stop).await.is_none() {
@@ -268,6 +277,7 @@ pub async fn run(
     };
     report(&applied, settings);
     on_ready(&applied);
+    turn.end().await;
     if !applied.template_ready && wait_for_template(client, settings, stop).await.is_some() {
         info!(template = settings.malcolm_template, "the index template is there");
         applied.template_ready = true;

@@ -11,6 +11,7 @@ use crate::{
     clock,
     http::{Readiness, access::Access},
     intake_token,
+    lease::{ReplicaId, Turn},
     opensearch::Client,
     provision::{self, Applied, ChannelSecret, Options, TemplateMode},
     record::{Naming, fields::FieldSet},
@@ -33,6 +34,7 @@ pub struct Preparation {
     pub token: WebhookToken,
     pub token_is_configured: bool,
     pub data_dir: PathBuf,
+    pub replica: ReplicaId,
     pub naming: Naming,
     pub access: Arc<Access>,
     pub readiness: Arc<Readiness>,
@@ -45,14 +47,16 @@ pub struct Preparation {
 impl Preparation {
     /// Prepares, and then keeps the known fields fresh until `stop`.
     pub async fn run(&self, stop: &CancellationToken) {
-        tokio::join!(self.open_gate(stop), self.provision(stop));
+        let pattern = &self.settings.index_pattern;
+        let mut turn = Turn::new(self.client.clone(), "provisioner", pattern, &self.replica);
+        tokio::join!(self.open_gate(stop), self.provision(&mut turn, stop));
         let mut is_first = true;
         while stop.run_until_cancelled(tokio::time::sleep(AGAIN_EVERY)).await.is_some() {
             if let Ok(fields) = self.fields().await {
                 self.open_gate.send_replace(Some(Arc::new(fields)));
             }
             if std::mem::take(&mut is_first) {
-                self.provision_again().await;
+                self.provision_again(&mut turn, stop).await;
             }
             self.follow_secret().await;
         }
@@ -108,7 +112,7 @@ impl Preparation {
         provision::known_fields(&self.client, &index).await
     }
 
-    async fn provision(&self, stop: &CancellationToken) {
+    async fn provision(&self, turn: &mut Turn, stop: &CancellationToken) {
         if !self.provision || !self.settings.is_opensearch {
             self.readiness.provisioning("off");
             self.provisioned.send_replace(true);
@@ -123,22 +127,24 @@ impl Preparation {
         let settings =
             provision::Settings { template: TemplateMode::None, ..self.settings.clone() };
         let ready = |applied: &Applied| self.provisioned(applied);
-        provision::run(&self.client, &settings, &self.secret(), ready, stop).await;
+        provision::run(&self.client, &settings, &self.secret(), turn, ready, stop).await;
     }
 
     /// Once more, when all that start together with us have started: Malcolm's own script may have
     /// made its objects right after we looked.
-    async fn provision_again(&self) {
+    async fn provision_again(&self, turn: &mut Turn, stop: &CancellationToken) {
         if !self.provision || !self.settings.is_opensearch {
             return;
         }
         let secret = self.secret();
         let options = Options::default();
+        turn.take(stop).await;
         // What fails now was done before; the doctor tells the rest.
         if let Ok(applied) = provision::apply(&self.client, &self.settings, &secret, options).await
         {
             self.provisioned(&applied);
         }
+        turn.end().await;
     }
 
     /// Accepts the secret that the channel carries now, whoever put it there.

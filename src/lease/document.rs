@@ -20,6 +20,17 @@ pub struct Document {
     pattern: String,
 }
 
+/// What is at its place.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// It.
+    Document(Seen),
+    /// Nothing.
+    Nothing,
+    /// Not even an index.
+    NoIndex,
+}
+
 impl Document {
     /// That of the lease for `purpose` among those whose records go to the indices of `pattern`.
     #[must_use]
@@ -55,23 +66,23 @@ impl Document {
         format!("/{}/_doc/{}", self.index, segment(&id))
     }
 
-    /// Reads it as it is, not as the last refresh saw it; `None` where there is none. Makes the
-    /// index where that is missing: a write would make it with whatever settings are usual.
+    /// Reads it as it is, not as the last refresh saw it.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn read(&self, client: &Client) -> Result<Option<Seen>, Error> {
+    pub async fn read(&self, client: &Client) -> Result<Found, Error> {
         let (status, bytes) = client.exchange(Method::Get, &self.path(), None).await?;
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match status {
-            200 => seen(&answer).map(Some),
-            404 if answer["found"] == false => Ok(None),
-            404 => self.make_index(client).await.map(|()| None),
+            200 => seen(&answer).map(Found::Document),
+            404 if answer["found"] == false => Ok(Found::Nothing),
+            404 => Ok(Found::NoIndex),
             _ => Err(Error::refused(status, &bytes)),
         }
     }
 
-    /// Writes it where it is at the guard.
+    /// Writes it where it is at the guard. The index has to be there: the store would make it with
+    /// whatever settings are usual.
     ///
     /// # Errors
     /// [`Error`]: it may have been written all the same, or be written later.
@@ -102,7 +113,11 @@ impl Document {
             "payload": entry.payload.to_string() })
     }
 
-    async fn make_index(&self, client: &Client) -> Result<(), Error> {
+    /// Makes the index, where nobody else does.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn make_index(&self, client: &Client) -> Result<(), Error> {
         // Kept on one shard with a copy where there is a second node, and out of everybody's `*`.
         // Deleted documents are remembered for longer than any lease lasts; see `state`.
         let body = json!({

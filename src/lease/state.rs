@@ -290,8 +290,8 @@ impl State {
     /// What gives the lease back, once [`State::resign`] was called and the document read again;
     /// nothing where it is not ours.
     #[must_use]
-    pub fn release(&self, seen: Option<Seen>, payload: Option<Value>) -> Option<Write> {
-        let Seen { place, entry } = seen?;
+    pub fn release(&self, seen: Seen, payload: Option<Value>) -> Option<Write> {
+        let Seen { place, entry } = seen;
         let is_ours = entry.tenure == Tenure::Held && entry.session == self.session;
         is_ours.then(|| Write {
             guard: Some(place),
@@ -389,6 +389,20 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_taking_was_not_answered_finds_that_it_has_it() {
+        let (mut state, now) = (state("a", "s1"), Instant::now());
+        state.read(seen(5, Tenure::Released, "b", "s9"), now).unwrap();
+        assert!(!state.is_held(now));
+        let write = state.read(seen(6, Tenure::Held, "a", "s1"), now).unwrap();
+        assert!(!state.is_held(now) && !state.shares_its_id());
+        // What the document says is the newest: nothing was kept since.
+        assert_eq!((write.guard, &write.entry.payload), (Some(at(6)), &json!(6)));
+        state.written(&write, done(7), now, now);
+        let told = Standing::Held { payload: json!(6), is_new: true };
+        assert_eq!(state.standing(now), Some(told));
+    }
+
+    #[test]
     fn a_holder_believes_from_the_start_of_its_last_renewal() {
         let (mut state, begin) = (state("a", "s1"), Instant::now());
         let after = |seconds| begin + Duration::from_secs(seconds);
@@ -448,9 +462,10 @@ mod tests {
         state.keep(json!("last"));
         let payload = state.resign();
         assert!(!state.is_held(now));
-        assert!(state.release(None, payload.clone()).is_none());
-        assert!(state.release(seen(7, Tenure::Held, "b", "s9"), payload.clone()).is_none());
-        let write = state.release(seen(6, Tenure::Held, "a", "s1"), payload).unwrap();
+        let others = seen(7, Tenure::Held, "b", "s9").unwrap();
+        assert!(state.release(others, payload.clone()).is_none());
+        let ours = seen(6, Tenure::Held, "a", "s1").unwrap();
+        let write = state.release(ours, payload).unwrap();
         assert_eq!((write.entry.tenure, write.entry.payload), (Tenure::Released, json!("last")));
     }
 }

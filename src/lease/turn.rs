@@ -21,6 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A job that replicas do one after the other where that can be had.
 pub struct Turn {
     lease: Lease,
+    patience: Duration,
     has_begun: bool,
     has_warned: bool,
 }
@@ -30,12 +31,17 @@ impl Turn {
     #[must_use]
     pub fn new(client: Client, purpose: &str, pattern: &str, replica: &ReplicaId) -> Self {
         let document = Document::new(purpose, pattern);
-        let lease = Lease::new(client, document, replica, TIMING);
-        Self { lease, has_begun: false, has_warned: false }
+        Self::with(Lease::new(client, document, replica, TIMING), PATIENCE)
     }
 
-    /// Waits until nobody else is at work, at most 20 seconds and until `stop`. It goes on without
-    /// a turn where none can be had.
+    /// The same with a lease of one's own, and so long to wait for it.
+    #[must_use]
+    pub fn with(lease: Lease, patience: Duration) -> Self {
+        Self { lease, patience, has_begun: false, has_warned: false }
+    }
+
+    /// Waits until nobody else is at work, but not for ever and not after `stop`. It goes on
+    /// without a turn where none can be had.
     pub async fn take(&mut self, stop: &CancellationToken) {
         let begun = Instant::now();
         let mut waits = false;
@@ -55,7 +61,7 @@ impl Turn {
                 }
                 Err(fault) => return self.goes_without(&fault),
             }
-            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let left = self.patience.saturating_sub(begun.elapsed());
             let wait = LOOK_EVERY.mul_f64(rand::random_range(0.5..=1.0)).min(left);
             if left.is_zero() || stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none()
             {

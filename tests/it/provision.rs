@@ -6,6 +6,7 @@ use std::{
 };
 
 use alertloop::{
+    lease::{ReplicaId, Turn},
     provision::{
         self, Applied, ChannelSecret, Options, Settings, TemplateMode, apply::HANDOVER_ID,
     },
@@ -53,6 +54,11 @@ impl Fresh {
         let fresh = Self { store, settings, prefix, _turn: turn };
         fresh.clean().await;
         fresh
+    }
+
+    fn turn(&self) -> Turn {
+        let (client, pattern) = (self.store.client(), &self.settings.index_pattern);
+        Turn::new(client, "provisioner", pattern, &ReplicaId::random())
     }
 
     async fn clean(&self) {
@@ -359,7 +365,9 @@ async fn records_wait_until_malcolms_template_is_there() {
         fresh.json("DELETE", &path).await;
     };
     let secret = ChannelSecret::new(token.clone(), false);
-    tokio::join!(provision::run(&client, &settings, &secret, on_ready, &stop), make_template);
+    let mut turn = fresh.turn();
+    let run = provision::run(&client, &settings, &secret, &mut turn, on_ready, &stop);
+    tokio::join!(run, make_template);
     assert_eq!(fresh.monitors_of_our_name().await.len(), 1);
 }
 
@@ -377,8 +385,8 @@ async fn waiting_for_the_store_ends_when_asked_to() {
     let client = alertloop::opensearch::Client::new(&settings).unwrap();
     let (token, stop) = (WebhookToken::generate(), CancellationToken::new());
     let secret = ChannelSecret::new(token.clone(), false);
-    let run =
-        provision::run(&client, &fresh.settings, &secret, |_| panic!("there is no store"), &stop);
+    let (mut turn, on_ready) = (fresh.turn(), |_: &Applied| panic!("there is no store"));
+    let run = provision::run(&client, &fresh.settings, &secret, &mut turn, on_ready, &stop);
     let ((), ()) = tokio::join!(run, async {
         tokio::task::yield_now().await;
         stop.cancel();

@@ -10,6 +10,7 @@ use std::{
 
 use alertloop::{
     config::Config,
+    lease::document::Document,
     opensearch::{Client, cluster},
     secrets::WebhookToken,
 };
@@ -36,6 +37,8 @@ const SECURITY: &str = "/_plugins/_security/api";
 /// What a role says of the session records' indices.
 const PATTERN: &str = "arkime_sessions3-*";
 const STATE: &str = "alertloop-provisioned";
+/// Where the leases are.
+const LEASES: &str = "alertloop-state";
 
 /// The roles that we ship, for the indices of one test.
 fn shipped(store: &Store, names: &[&str]) -> Vec<Value> {
@@ -279,7 +282,9 @@ async fn the_shipped_roles_hold_what_is_asked_for_and_no_more() {
     }
     let mut want = Permissions::of(&shipped(&store, &ROLES.map(|(name, _)| name)));
     // Asked for only where documents bring new fields, which ours need not.
-    want.index.get_mut(STATE).expect("it").remove("indices:admin/mapping/put");
+    for index in [STATE, LEASES] {
+        want.index.get_mut(index).expect("it").remove("indices:admin/mapping/put");
+    }
     assert_eq!(has, want);
     ground.clean(&user.name).await;
     user.remove().await;
@@ -347,6 +352,8 @@ impl<'a> Ground<'a> {
         for path in [format!("/{index}/_doc/1"), format!("/{STATE}/_doc/1")] {
             store.json(Method::Put, &path, json!({"a": "x"})).await.expect("a document");
         }
+        let lease = Document::new("learn", store.pattern());
+        lease.make_index(&store.client()).await.expect("an index");
         let channel = json!({"config_id": id, "config": Self::channel()});
         made("/_plugins/_notifications/configs", channel).await;
         let monitor = Self::monitor(store.pattern(), id);
@@ -378,8 +385,14 @@ impl<'a> Ground<'a> {
     }
 
     fn calls(&self) -> Vec<Call> {
-        let all =
-            [self.records(), self.alerting(), self.notifications(), self.templates(), self.state()];
+        let all = [
+            self.records(),
+            self.alerting(),
+            self.notifications(),
+            self.templates(),
+            self.state(),
+            self.leases(),
+        ];
         all.into_iter().flatten().collect()
     }
 
@@ -410,6 +423,8 @@ impl<'a> Ground<'a> {
             bulk([json!({"update": at}), merge]),
             self.get(&format!("/{}/_mapping", self.store.index("261120"))),
             self.get(&format!("/{pattern}/_settings/index.blocks.*")),
+            self.call(Method::Post, format!("/{pattern}/_search"), json!({"size": 0})),
+            self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [at]})),
             self.get("/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list"),
             self.get("/_cluster/health"),
             self.get("/_nodes/_local/stats/os"),
@@ -427,10 +442,13 @@ impl<'a> Ground<'a> {
         let workflow = Self::workflow(&self.id, &self.monitor);
         let (one, flow) =
             (format!("{monitors}/{}", self.monitor), format!("{workflows}/{}", self.workflow));
-        let none = || Value::Null;
+        let (none, nobody) = (|| Value::Null, json!({"alerts": ["nobody"]}));
         vec![
             self.get("/_plugins/_alerting/destinations"),
+            self.get("/_plugins/_alerting/stats"),
             self.get(&format!("{monitors}/alerts")),
+            self.call(Method::Post, format!("{one}/_acknowledge/alerts"), nobody.clone()),
+            self.call(Method::Post, format!("{flow}/_acknowledge/alerts"), nobody),
             self.get(&one),
             self.call(Method::Post, format!("{monitors}/_search"), all),
             self.call(Method::Post, monitors.to_owned(), monitor.clone()),
@@ -511,10 +529,27 @@ impl<'a> Ground<'a> {
         calls
     }
 
+    /// The small index of the leases. It is not removed: other tests hold some.
+    fn leases(&self) -> Vec<Call> {
+        let one = format!("/{LEASES}/_doc/{}", self.id);
+        let settings = json!({"settings": {"number_of_shards": 1}});
+        let mut calls = vec![
+            self.get(&one),
+            self.call(Method::Put, format!("/{LEASES}"), settings),
+            self.call(Method::Put, format!("{one}?op_type=create"), json!({})),
+            self.call(Method::Put, format!("{one}?if_seq_no=0&if_primary_term=1"), json!({})),
+        ];
+        for call in &mut calls {
+            LEASES.clone_into(&mut call.pattern);
+        }
+        calls
+    }
+
     /// Removes all of it, and what the calls have made once they were allowed.
     async fn clean(&self, name: &str) {
         let mut paths = vec![
             format!("/{STATE}"),
+            format!("/{LEASES}/_doc/{}", self.id),
             format!("/_plugins/_alerting/workflows/{}", self.workflow),
             format!("/_plugins/_notifications/configs/{}", self.id),
             format!("/_template/{}", self.id),

@@ -266,7 +266,9 @@ impl World {
             Request::Read { answer } => {
                 let seen = answer.flatten();
                 match &process.ending {
-                    Some(payload) => process.state.release(seen, payload.clone()),
+                    Some(payload) => {
+                        seen.and_then(|seen| process.state.release(seen, payload.clone()))
+                    }
                     None => process.state.read(seen, now),
                 }
             }
