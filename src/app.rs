@@ -241,6 +241,7 @@ impl App {
             naming: self.naming.clone(),
             pattern: self.config.index.pattern.clone(),
             webhook: self.config.webhook_url.to_string(),
+            missed_for: reconcile::MISSED_FOR,
         };
         let document = lease::document::Document::new("reconciler", &settings.pattern);
         let timing = lease::Timing::default();

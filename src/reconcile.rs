@@ -9,7 +9,7 @@
 //! the merge (`lifecycle`) makes one document of it, whatever else comes.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     hash::RandomState,
     sync::Arc,
     time::{Duration, Instant},
@@ -65,8 +65,9 @@ const APPENDED_AT_ONCE: usize = 64;
 const FULL_ENOUGH: u64 = 5_000;
 /// How many alerts are remembered as compared.
 const REMEMBERED: usize = 200_000;
-/// Only records that are older are missed in the API: what was just written may be ahead of it.
-const SETTLED: Duration = Duration::from_mins(2);
+/// How long the API must not know an alert before it is taken for over: what was just written may be
+/// ahead of it, and an answer can be incomplete while the store recovers.
+pub const MISSED_FOR: Duration = Duration::from_mins(5);
 
 /// What the reconciler needs to know.
 pub struct Settings {
@@ -80,6 +81,8 @@ pub struct Settings {
     pub pattern: String,
     /// The address that channels post to.
     pub webhook: String,
+    /// How long the API must not know an alert before it is taken for over: [`MISSED_FOR`].
+    pub missed_for: Duration,
 }
 
 /// Why a look could not be finished.
@@ -129,8 +132,8 @@ pub struct Reconciler {
     hasher: RandomState,
     /// How each alert stood when it was compared last.
     compared: HashMap<u64, Compared>,
-    /// Alerts of records that the API did not know at the last audit.
-    unknown: HashSet<u64>,
+    /// Alerts of open records that the API did not know at the last audit, and since when.
+    unknown: HashMap<u64, Instant>,
     found: Found,
 }
 
@@ -161,7 +164,7 @@ impl Reconciler {
             failing: BTreeSet::new(),
             hasher: RandomState::new(),
             compared: HashMap::new(),
-            unknown: HashSet::new(),
+            unknown: HashMap::new(),
             found: Found::default(),
         }
     }

@@ -17,7 +17,6 @@ mod session;
 use fields::FieldSet;
 use index_name::IndexName;
 use session::Session;
-pub use session::text as time_text;
 
 /// The earliest start that is believed: a clock that was never set is older.
 const EARLIEST: i64 = 631_152_000_000; // 1990-01-01T00:00:00Z

@@ -75,9 +75,9 @@ pub struct OpenRecords {
 const PAGE: usize = 500;
 
 impl OpenRecords {
-    /// Those of the rules with these ids or names, received before `before` (RFC 3339).
+    /// Those of the rules with these ids or names.
     #[must_use]
-    pub fn of(pattern: &str, rules: &HashMap<String, String>, before: &str) -> Self {
+    pub fn of(pattern: &str, rules: &HashMap<String, String>) -> Self {
         let path =
             format!("/{}/_search?ignore_unavailable=true&allow_no_indices=true", segment(pattern));
         let ids: Vec<_> = rules.keys().collect();
@@ -87,7 +87,6 @@ impl OpenRecords {
                 { "term": { "event.dataset": "alerting" } },
                 { "term": { "event.provider": "malcolm" } },
                 { "terms": { "event.action": ["engaged", "acknowledged"] } },
-                { "range": { "event.ingested": { "lt": before } } },
                 { "bool": { "should": [
                     { "terms": { "rule.id": ids } }, { "terms": { "rule.name": names } } ] } }
             ] } });

@@ -1,23 +1,24 @@
 //! An audit: all that is open on either side, and what was deleted, which moves no time.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use opensearch::http::Method;
 
 use super::{
-    ASKED_AT_ONCE, Fault, Reconciler, SETTLED, at, at_alerts,
+    ASKED_AT_ONCE, Fault, Reconciler, at, at_alerts,
     compare::{Creates, How},
     query,
     walk::Walk,
 };
 use crate::{
-    clock,
     intake::truth,
     opensearch::{
         alerts::{self, Query},
         records::OpenRecords,
     },
-    record,
 };
 
 impl Reconciler {
@@ -43,11 +44,9 @@ impl Reconciler {
 
     /// Looks what has become of the alerts whose records are open, and which are not.
     async fn close(&mut self, open: &HashSet<u64>) -> Result<(), Fault> {
-        let settled = clock::now() - SETTLED;
-        let settled = record::time_text(settled);
-        let mut pages = OpenRecords::of(&self.settings.pattern, self.scope.known(), &settled);
+        let mut pages = OpenRecords::of(&self.settings.pattern, self.scope.known());
         let how = How { in_scope: false, creates: Creates::None, skips_compared: false };
-        let mut unknown = HashSet::new();
+        let mut unknown = HashMap::new();
         loop {
             let page = pages.next(&self.client).await.map_err(at("search the open records"))?;
             if page.is_empty() {
@@ -75,9 +74,9 @@ impl Reconciler {
                 let mut gone = Vec::new();
                 for one in part.iter().filter(|one| !known.contains(&one.alert)) {
                     let hash = self.hash(Some(&one.alert));
-                    unknown.insert(hash);
-                    // Twice, since an answer can be incomplete while the store recovers.
-                    if self.unknown.contains(&hash) {
+                    let since = self.unknown.get(&hash).copied().unwrap_or_else(Instant::now);
+                    unknown.insert(hash, since);
+                    if since.elapsed() >= self.settings.missed_for {
                         gone.push(truth::vanished(&one.alert, &one.source));
                     }
                 }

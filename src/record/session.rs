@@ -163,7 +163,6 @@ fn json_text(session: &Session) -> String {
 }
 
 /// RFC 3339 in UTC with milliseconds always: so texts sort as their instants do.
-#[must_use]
 pub fn text(at: Timestamp) -> String {
     format!("{at:.3}")
 }

@@ -1,8 +1,19 @@
 //! The records are kept equal to what the Alerting API says, whatever became of the webhooks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use alertloop::{
+    alert::Phase,
+    intake,
+    lease::{self, Lease, ReplicaId},
+    reconcile::{self, Monitors, Reconciler},
+    record::{Naming, fields::FieldSet, index_name::IndexName},
+    spool::Spool,
+};
+use opensearch::http::Method;
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     store,
@@ -250,17 +261,15 @@ async fn each_state_of_an_alert_is_that_of_its_record() {
     tokio::time::timeout(PATIENCE, two).await.expect("one that is over and one that is not");
     monitor.remove().await;
 
-    // The monitor fails, and works again.
-    let mut monitor = Watched::make(&store, "it: fails", &channel.id).await;
+    // One that does not send to us any more is followed until its alert is over.
+    let mut monitor = Watched::make(&store, "it: leaves", &channel.id).await;
     monitor.run().await;
-    record(&store, "it: fails", |record| action(record, "engaged")).await;
-    // Without a webhook: nobody else tells.
+    record(&store, "it: leaves", |record| action(record, "engaged")).await;
     monitor.change(|body| body["triggers"][0]["query_level_trigger"]["actions"] = json!([])).await;
-    monitor.run_with(THROWS).await;
-    monitor.alert("ERROR").await;
-    looked(&app).await;
-    let failed = records(&store, "it: fails").await;
-    assert_eq!(failed[0]["_source"]["event"]["outcome"], Value::Null, "it does not send to us now");
+    monitor.run_with("false").await;
+    monitor.alert("COMPLETED").await;
+    monitor.change(|body| body["name"] = json!("it: left")).await;
+    record(&store, "it: leaves", |record| action(record, "released")).await;
     monitor.remove().await;
     channel.remove().await;
     app.stop().await;
@@ -358,4 +367,65 @@ async fn the_alerts_of_a_monitor_that_does_not_send_to_us_never_appear_unless_as
     monitor.remove().await;
     channel.remove().await;
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_opensearch_has_forgotten_is_over_and_marked() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let monitor = Watched::make(&store, "it: forgotten", "nowhere").await;
+    let open = json!({
+        "firstPacket": "2026-11-20T05:00:00.000Z", "lastPacket": "2026-11-20T05:10:00.000Z",
+        "rule": {"name": "it: forgotten", "id": monitor.id},
+        "event": {"id": "forgotten", "dataset": "alerting", "provider": "malcolm", "action": "engaged",
+            "start": "2026-11-20T05:00:00.000Z", "end": "2026-11-20T05:10:00.000Z",
+            "ingested": "2026-11-20T05:10:01.000Z", "sequence": 1_795_151_400_000_i64, "hash": "h"}});
+    let path = format!("{}/_doc/261120-forgotten?refresh=true", store.index("261120"));
+    store.json(Method::Put, &path, open.clone()).await.expect("a record");
+    // Somebody else's: its monitor is not one of this store.
+    let mut foreign = open;
+    foreign["rule"] = json!({"name": "elsewhere", "id": "elsewhere"});
+    foreign["event"]["id"] = json!("foreign");
+    let path = format!("{}/_doc/261120-foreign?refresh=true", store.index("261120"));
+    store.json(Method::Put, &path, foreign).await.expect("a record");
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Arc::new(Spool::open(dir.path(), 1 << 20).expect("a spool"));
+    let index = IndexName::new(store.pattern(), "%{%y%m%d}").expect("a name");
+    let settings = reconcile::Settings {
+        interval: Duration::from_millis(100),
+        monitors: Monitors::Ours,
+        naming: Naming { index, time_field: "firstPacket".to_owned() },
+        pattern: store.pattern().to_owned(),
+        webhook: nowhere(),
+        missed_for: Duration::ZERO,
+    };
+    let (_open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));
+    let (_done, provisioned) = watch::channel(true);
+    let document = lease::document::Document::new("reconciler", store.pattern());
+    let replica = ReplicaId::random();
+    let lease = Lease::new(store.client(), document, &replica, lease::Timing::default());
+    let reconciler = Reconciler::new(
+        store.client(),
+        Arc::clone(&spool),
+        settings,
+        (gate, provisioned),
+        lease,
+        Arc::new(reconcile::Status::new(true)),
+    );
+    let stop = CancellationToken::new();
+    let until = stop.clone();
+    let task = tokio::spawn(async move { reconciler.run(&until).await });
+    tokio::time::timeout(PATIENCE, spool.appended()).await.expect("an entry");
+    let entries = spool.next_batch(0, 10, 1 << 20).expect("entries");
+    stop.cancel();
+    task.await.expect("an end");
+    assert_eq!(entries.len(), 1, "{entries:#?}");
+    let alerts = intake::decode(&entries[0].envelope, 1 << 20).expect("an alert");
+    let alert = alerts[0].as_ref().expect("an alert");
+    assert_eq!((alert.id.as_deref(), alert.phase), (Some("forgotten"), Phase::Released));
+    assert_eq!(alert.tags, [intake::truth::ORPHANED]);
+    assert_eq!(alert.end, "2026-11-20T05:10:00Z".parse().ok());
+    spool.close().await;
+    monitor.remove().await;
 }
