@@ -97,6 +97,12 @@ def monitors(name):
     return {hit["_id"]: hit["_source"].get("monitor", hit["_source"]) for hit in found["hits"]["hits"]}
 
 
+def hidden():
+    """What alertloop remembers in the store."""
+    listed = store("GET", "_cat/indices/alertloop-*?expand_wildcards=all&h=index&format=json")
+    return [one["index"] for one in listed]
+
+
 def indices():
     return [one["index"] for one in store("GET", f"_cat/indices/{PATTERN}?format=json&expand_wildcards=open")]
 
@@ -164,6 +170,7 @@ def look(patience):
         "channel": channel() is not None,
         "example": bool(monitors(EXAMPLE)),
         "template": store("GET", f"_template/{TEMPLATE}", absent=(404,)) is not None,
+        "hidden": hidden(),
     }
     having = "with its Alerting and Notifications plugins" if STATE["alerting"] else "without the Alerting plugin"
     version = about["version"]["number"]
@@ -290,6 +297,31 @@ def fire_again():
         print("! the first firing stays a record of its own: with Alerting there, alertloop asks it for the id")
 
 
+def over():
+    """The condition holds no longer: alertloop reads from the Alerting API that the alert is over."""
+    if not STATE["alerting"]:
+        print("! SKIPPED: only the Alerting API tells it")
+        return
+    monitor, body = f"_plugins/_alerting/monitors/{STATE['monitor']}", demo_monitor()
+    script = body["triggers"][0]["query_level_trigger"]["condition"]["script"]
+    wanted, script["source"] = script["source"], "ctx.results[0].hits.total.value > 5000"
+    store("PUT", monitor, body)
+    began, was = received(), records()[0]
+    store("POST", f"{monitor}/_execute?dryrun=false")
+    print(f'+ monitor "{NAME}" ran again, and its condition holds no longer')
+    seen = wait_for("the record to change", 60, lambda: [
+        hit for hit in records() if hit["_source"]["event"]["action"] == "released"])
+    script["source"] = wanted  # so that it can fire again
+    store("PUT", monitor, body)
+    old, now = was["_source"]["event"], seen[0]["_source"]["event"]
+    if len(records()) != 1 or now["id"] != old["id"] or received() != began:
+        raise Failure(f"wanted the one record {was['_id']} to be over without a webhook, but saw {json.dumps(seen)}")
+    print("+ without a webhook: alertloop read it from OpenSearch Alerting, and the record says so:")
+    for name in ("action", "end"):
+        print(f"event.{name:9} {old[name]} → {now[name]}")
+    print(f"event.duration  {now['duration'] / 1e9:.1f} s")
+
+
 def judge(first, seen):
     """Fails unless `seen` is the one record that `first` became."""
     was = first["_source"]["event"]
@@ -387,13 +419,15 @@ def undo():
     for index in set(indices()) - set(before["indices"]):
         if store("POST", f"{index}/_count")["count"] == 0:
             store("DELETE", index, absent=(404,))
+    for index in set(hidden()) - set(before["hidden"]):
+        store("DELETE", index, absent=(404,))
     if not before["template"]:
         store("DELETE", f"_template/{TEMPLATE}", absent=(404,))
 
 
 COMMANDS = {
     "port": port, "look": look, "provisioned": provisioned, "traffic": traffic, "fire": fire,
-    "fire-again": fire_again, "where-next": where_next, "undo": undo,
+    "fire-again": fire_again, "over": over, "where-next": where_next, "undo": undo,
 }
 
 if __name__ == "__main__":
