@@ -25,6 +25,7 @@ pub mod alerts;
 pub mod bulk;
 pub mod cluster;
 pub mod notifications;
+pub mod rules;
 pub mod scripts;
 pub mod searching;
 pub mod secure_settings;
