@@ -19,6 +19,7 @@ mod doctor;
 mod email;
 mod foreign;
 mod intake;
+mod kinds;
 mod lifecycle;
 mod lint;
 mod loopback;
