@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::{
-    alert::Alert,
+    alert::{Alert, bucket::Bucket},
     opensearch::{
         Client, Error,
         alerting::{self, Family},
@@ -63,7 +64,7 @@ pub enum Readiness {
 /// Asks the Alerting API, and remembers what will not change.
 pub struct Firings {
     client: Client,
-    rules: HashMap<String, (Instant, Option<Rule>)>,
+    rules: HashMap<String, (Instant, Option<Arc<Rule>>)>,
     begins: HashMap<String, Timestamp>,
     /// Answers of this batch, by search.
     runs: HashMap<String, Vec<Told>>,
@@ -134,8 +135,7 @@ impl Firings {
         }
         let Some(rule) = self.rule(&alert).await? else { return Ok(alert) };
         learn(&mut alert, &rule);
-        let is_ambiguous =
-            alert.bucket.as_ref().is_some_and(crate::alert::bucket::Bucket::is_ambiguous);
+        let is_ambiguous = alert.bucket.as_ref().is_some_and(Bucket::is_ambiguous);
         if alert.began.is_some() && !is_ambiguous {
             return Ok(alert);
         }
@@ -228,7 +228,7 @@ impl Firings {
         Ok(told)
     }
 
-    async fn rule(&mut self, alert: &Alert) -> Result<Option<Rule>, Error> {
+    async fn rule(&mut self, alert: &Alert) -> Result<Option<Arc<Rule>>, Error> {
         let Some(asked) = alert.rule.id.as_ref().or(alert.rule.name.as_ref()) else {
             return Ok(None);
         };
@@ -243,6 +243,7 @@ impl Firings {
             (None, Some(name)) => self.rule_named(alert, name).await?,
             (None, None) => None,
         };
+        let rule = rule.map(Arc::new);
         if self.rules.len() >= REMEMBERED {
             self.rules.clear();
         }

@@ -35,7 +35,7 @@ const MONITORS: &str = "_plugins/_alerting/monitors";
 const WORKFLOWS: &str = "_plugins/_alerting/workflows";
 const CHANNELS: &str = "_plugins/_notifications/configs";
 /// 200 records are written and read back while other tests run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The service with a channel of its own that leads to it, and what has to be removed afterwards.
 struct Scene {

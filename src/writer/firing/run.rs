@@ -93,13 +93,9 @@ pub fn with_ids(ids: &[String]) -> String {
 }
 
 /// Whether the message's trigger is one that the monitor has; a composite monitor's message names
-/// none.
+/// none, or what its author wrote there.
 pub fn has_trigger(rule: &Rule, alert: &Alert) -> bool {
-    trigger(rule, alert).is_some() || (rule.kind == Kind::Composite && is_unnamed(alert))
-}
-
-fn is_unnamed(alert: &Alert) -> bool {
-    alert.trigger.id.is_none() && alert.trigger.name.is_none()
+    trigger(rule, alert).is_some() || rule.kind == Kind::Composite
 }
 
 /// The id of the message's trigger, as the monitor has it.
@@ -125,15 +121,17 @@ fn word(text: &str) -> String {
 /// - Of documents: those that this run made.
 /// - Of a composite monitor whose trigger is not known: as of buckets.
 pub fn of_run(rule: &Rule, alert: &Alert, at: Timestamp, told: &[Told]) -> Vec<Alert> {
+    let of_any_trigger = rule.kind == Kind::Composite && trigger(rule, alert).is_none();
     let is_own = |told: &&Told| {
         let trigger = &told.alert.trigger;
         let of_rule = told.alert.is_composite == (rule.kind == Kind::Composite);
         of_rule
-            && match (&alert.trigger.id, &alert.trigger.name) {
-                (Some(_), _) => trigger.id == alert.trigger.id,
-                (None, Some(_)) => trigger.name == alert.trigger.name,
-                (None, None) => rule.kind == Kind::Composite,
-            }
+            && (of_any_trigger
+                || match (&alert.trigger.id, &alert.trigger.name) {
+                    (Some(_), _) => trigger.id == alert.trigger.id,
+                    (None, Some(_)) => trigger.name == alert.trigger.name,
+                    (None, None) => false,
+                })
     };
     let mut seen = HashSet::new();
     let mut own: Vec<&Told> =
@@ -143,7 +141,7 @@ pub fn of_run(rule: &Rule, alert: &Alert, at: Timestamp, told: &[Told]) -> Vec<A
     let after =
         || own.iter().copied().filter(|told| told.alert.began.is_some_and(|began| began > at));
     let one_at_a_time =
-        rule.kind == Kind::Query || (rule.kind == Kind::Composite && !is_unnamed(alert));
+        rule.kind == Kind::Query || (rule.kind == Kind::Composite && !of_any_trigger);
     let chosen: Vec<&Told> = if one_at_a_time {
         there().next().or_else(|| after().next()).into_iter().collect()
     } else if rule.kind == Kind::Document {
@@ -250,10 +248,7 @@ mod tests {
         assert!(!has_trigger(&rule(Kind::Query), &named));
         assert!(has_trigger(&rule(Kind::Composite), &named));
         named.trigger.id = Some("gone".to_owned());
-        assert!(
-            !has_trigger(&rule(Kind::Query), &named)
-                && !has_trigger(&rule(Kind::Composite), &named)
-        );
+        assert!(!has_trigger(&rule(Kind::Query), &named));
     }
 
     #[test]
@@ -310,6 +305,9 @@ mod tests {
             told("delegate's", "t", 101, None, 100),
         ];
         assert_eq!(chosen(Kind::Composite, &message, &all), ["first"]);
+        let mut by_hand = message.clone();
+        by_hand.trigger.name = Some("what its author calls it".to_owned());
+        assert_eq!(chosen(Kind::Composite, &by_hand, &all), ["first"]);
         let next = Alert { start: Some(at(130)), ..message };
         assert_eq!(chosen(Kind::Composite, &next, &all[..3]), ["first"]);
     }
