@@ -11,6 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tracing::warn;
 
 use crate::{
@@ -44,8 +45,10 @@ const PRESENT_FOR: Duration = Duration::from_mins(1);
 /// How many alerts' begins, and how many monitors, are remembered.
 const REMEMBERED: usize = 10_000;
 /// How many alerts are read at once, and of one firing at most.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 1_000;
 const AT_MOST: usize = 10_000;
+/// How often they are read, where a page misses some.
+const READINGS: usize = 3;
 /// How many ids fit into the first line of a request, 4 KiB.
 const IDS_AT_ONCE: usize = 50;
 
@@ -208,24 +211,30 @@ impl Firings {
         Ok(())
     }
 
-    /// Reads all alerts that a search finds, at most so many.
+    /// Reads all alerts that a search finds, at most so many. While the run saves them again after
+    /// its actions their order changes, and a page can miss what the one before did not have; then
+    /// they are read once more.
     async fn read(&self, search: &str, most: usize) -> Result<Vec<Told>, Error> {
-        let (mut told, mut from) = (Vec::new(), 0);
-        while from < most {
-            let size = AT_ONCE.min(most - from);
-            let query = Query { search, newest_by: "start_time", from, size };
-            let page = match alerts::page(&self.client, query).await {
-                Err(fault) if alerting::is_unavailable(&fault) => Page::default(),
-                page => page?,
-            };
-            let count = page.alerts.len();
-            told.extend(page.alerts.iter().filter_map(Told::read));
-            from += count;
-            if count < size {
+        let mut told = HashMap::new();
+        for _ in 0..READINGS {
+            let (mut from, mut total) = (0, 1);
+            while from < total {
+                let size = AT_ONCE.min(most - from);
+                let query = Query { search, newest_by: "start_time", from, size };
+                let page = match alerts::page(&self.client, query).await {
+                    Err(fault) if alerting::is_unavailable(&fault) => Page::default(),
+                    page => page?,
+                };
+                total = usize::try_from(page.total).unwrap_or(most).min(most);
+                let id = |alert: &Value| alert["id"].as_str().map(str::to_owned);
+                told.extend(page.alerts.iter().map(|alert| (id(alert), Told::read(alert))));
+                from += size;
+            }
+            if told.len() >= total {
                 break;
             }
         }
-        Ok(told)
+        Ok(told.into_values().flatten().collect())
     }
 
     async fn rule(&mut self, alert: &Alert) -> Result<Option<Arc<Rule>>, Error> {

@@ -42,6 +42,8 @@ struct Scene {
     store: Store,
     app: App,
     channel: String,
+    /// The index of sessions that the monitors look at.
+    sessions: String,
     made: Vec<String>,
 }
 
@@ -53,7 +55,8 @@ impl Scene {
             "webhook": {"url": app.url("/mapi/alert"), "header_params": {"X-Alertloop-Token": TOKEN}}}});
         store.json(Method::Post, CHANNELS, config).await.expect("a channel");
         let made = vec![format!("{CHANNELS}/{channel}")];
-        Self { store, app, channel, made }
+        let sessions = store.index("261105");
+        Self { store, app, channel, sessions, made }
     }
 
     /// A name that no other test has.
@@ -61,20 +64,15 @@ impl Scene {
         format!("{} {name}", self.channel)
     }
 
-    /// The index of sessions that the monitors look at.
-    fn sessions(&self) -> String {
-        self.store.index("261105")
-    }
-
     /// Stores sessions, each from an address of its own, in one bulk; tells the addresses.
     async fn store_sessions(&self, count: usize) -> BTreeSet<String> {
-        let (index, mut body) = (self.sessions(), Vec::new());
+        let mut body = Vec::new();
         let addresses = (0..count).map(|n| format!("10.9.{}.{}", n / 250, n % 250));
         let addresses: BTreeSet<_> = addresses.collect();
         for address in &addresses {
             let session = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"module": "zeek"},
                 "source": {"ip": address, "port": 40_000}, "host": {"name": "web,1"}});
-            bulk::push(&mut body, Action::Index, &index, address, &session.to_string());
+            bulk::push(&mut body, Action::Index, &self.sessions, address, &session.to_string());
         }
         let items = self.store.client().bulk(body.into(), count).await.expect("an answer");
         assert!(items.iter().all(|item| item.status < 300), "{items:?}");
@@ -83,7 +81,7 @@ impl Scene {
     }
 
     async fn refresh(&self) {
-        let path = format!("{}/_refresh", self.sessions());
+        let path = format!("{}/_refresh", self.sessions);
         self.store.json(Method::Post, &path, Value::Null).await.expect("a refresh");
     }
 
@@ -119,14 +117,14 @@ impl Scene {
                           "script": {"source": "params.count > 0", "lang": "painless"}}});
         let monitor = json!({"type": "monitor", "monitor_type": "bucket_level_monitor", "name": name,
             "enabled": false, "schedule": {"period": {"interval": 1, "unit": "MINUTES"}},
-            "inputs": [{"search": {"indices": [self.sessions()], "query": query}}],
+            "inputs": [{"search": {"indices": [self.sessions], "query": query}}],
             "triggers": [{"bucket_level_trigger": trigger}]});
         self.make(MONITORS, monitor).await
     }
 
     async fn document_monitor(&mut self, name: &str, actions: &Value) -> String {
         let queries = json!([{"id": "q", "name": "q", "query": "event.module:zeek", "fields": [], "tags": ["t"]}]);
-        let input = json!({"description": "", "indices": [self.sessions()], "queries": queries});
+        let input = json!({"description": "", "indices": [self.sessions], "queries": queries});
         let trigger = json!({"id": "documents", "name": "some", "severity": "3", "actions": actions,
             "condition": {"script": {"source": "query[name=q]", "lang": "painless"}}});
         let monitor = json!({"type": "monitor", "monitor_type": "doc_level_monitor",
@@ -142,7 +140,7 @@ impl Scene {
         let monitor = json!({"type": "monitor", "monitor_type": "query_level_monitor",
             "name": self.name(name), "enabled": false,
             "schedule": {"period": {"interval": 1, "unit": "MINUTES"}},
-            "inputs": [{"search": {"indices": [self.sessions()], "query": query}}],
+            "inputs": [{"search": {"indices": [self.sessions], "query": query}}],
             "triggers": triggers});
         self.make(MONITORS, monitor).await
     }
@@ -155,7 +153,7 @@ impl Scene {
 
     /// The alerts that the API has of a monitor, by their ids.
     async fn alerts(&self, of: &str, id: &str) -> BTreeMap<String, Value> {
-        let search = format!("{MONITORS}/alerts?size=1000&searchString={of}:{id}");
+        let search = format!("{MONITORS}/alerts?size=10000&searchString={of}:{id}");
         let answer = self.store.json(Method::Get, &search, Value::Null).await.expect("alerts");
         let alerts = answer["alerts"].as_array().cloned().unwrap_or_default().into_iter();
         let alerts = alerts.filter(|alert| of != "workflow_id" || alert["monitor_id"] == "");
@@ -247,20 +245,21 @@ fn by_address() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_buckets_are_two_hundred_records_whatever_the_message_and_the_scope() {
+async fn each_bucket_is_one_record_however_many_and_whatever_the_message_and_the_scope() {
     let store = store!(alerting);
     let mut scene = Scene::new(store).await;
-    let all = scene.store_sessions(200).await;
-    for (name, message, scope) in [
-        ("shipped", BUCKETS, "per_execution"),
-        ("each", BUCKETS, "per_alert"),
-        ("Malcolm's", MALCOLM, "per_execution"),
+    // The last is more than one page of the alerts' API.
+    for (name, message, scope, count) in [
+        ("shipped", BUCKETS, "per_execution", 200),
+        ("each", BUCKETS, "per_alert", 200),
+        ("Malcolm's", MALCOLM, "per_execution", 1_200),
     ] {
+        let all = scene.store_sessions(count).await;
         let actions = json!([scene.action("tell", message, scope)]);
         let monitor = scene.bucket_monitor(name, &by_address(), &actions).await;
         scene.run(MONITORS, &monitor).await;
         let key = if message == MALCOLM { name } else { monitor.as_str() };
-        let records = scene.wait_for(key, |seen| seen.len() >= 200).await;
+        let records = scene.wait_for(key, |seen| seen.len() >= count).await;
         let alerts = scene.alerts("monitor_id", &monitor).await;
         assert_eq!(ids(&records), alerts.keys().map(String::as_str).collect(), "{name}");
         assert_eq!(addresses(&records, "/source/ip"), all, "{name}");
@@ -289,7 +288,7 @@ async fn a_bucket_that_is_over_is_released_and_the_others_go_on() {
         scene.run(MONITORS, &monitor).await;
         scene.wait_for(&monitor, |seen| seen.len() == 20).await;
         let gone = "10.9.0.5";
-        let path = format!("{}/_doc/{gone}?refresh=true", scene.sessions());
+        let path = format!("{}/_doc/{gone}?refresh=true", scene.sessions);
         scene.store.json(Method::Delete, &path, Value::Null).await.expect("gone");
         scene.run(MONITORS, &monitor).await;
         let is_over = |hit: &Value| hit["_source"]["event"]["action"] == "released";
@@ -337,6 +336,32 @@ async fn keys_of_several_sources_go_into_the_right_fields_though_opensearch_mixe
             assert_eq!(source["event"]["module"], "alerting", "a key never says what the alert is");
         }
     }
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_does_not_fit_its_field_loses_no_record() {
+    let store = store!(alerting);
+    let mut scene = Scene::new(store).await;
+    // An index of somebody else's, where the field is text.
+    scene.sessions = format!("odd-{}", scene.store.index("sessions"));
+    let keyword = json!({"type": "keyword"});
+    let mappings = json!({"properties": {"source": {"properties": {"ip": keyword}},
+        "event": {"properties": {"module": keyword}}}});
+    let made = json!({ "mappings": mappings });
+    scene.store.json(Method::Put, &scene.sessions, made).await.expect("an index");
+    scene.made.push(scene.sessions.clone());
+    let session = json!({"event": {"module": "zeek"}, "source": {"ip": "no address, this"}});
+    let path = format!("{}/_doc/odd?refresh=true", scene.sessions);
+    scene.store.json(Method::Put, &path, session).await.expect("a session");
+    let actions = json!([scene.action("tell", BUCKETS, "per_execution")]);
+    let monitor = scene.bucket_monitor("odd", &by_address(), &actions).await;
+    scene.run(MONITORS, &monitor).await;
+    let records = scene.wait_for(&monitor, |seen| seen.len() == 1).await;
+    let source = &records[0]["_source"];
+    assert_eq!((source.get("source"), &source["tags"]), (None, &json!(["repaired"])), "{source:#}");
+    let original = source["event"]["original"].as_str().unwrap_or_default();
+    assert!(original.starts_with(r#"{"source.ip":"no address, this"}"#), "{original}");
     scene.end().await;
 }
 
