@@ -5,6 +5,10 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+pub mod bucket;
+
+use bucket::Bucket;
+
 /// The severity of an alert that tells none that can be read.
 pub const UNKNOWN_SEVERITY: u8 = 40;
 
@@ -107,6 +111,10 @@ pub struct Alert {
     pub as_of: Option<Timestamp>,
     /// Whether it was read back from the Alerting API; then nobody's message tells of it.
     pub is_reconciled: bool,
+    /// Whether its rule is a composite monitor (a workflow).
+    pub is_composite: bool,
+    /// The bucket that it is about, where its monitor counts by buckets.
+    pub bucket: Option<Bucket>,
     /// How many documents the monitor's query found.
     pub hits: Option<i64>,
     /// Why the monitor itself failed.
@@ -161,6 +169,8 @@ impl Alert {
             phase: Phase::Engaged,
             as_of: None,
             is_reconciled: false,
+            is_composite: false,
+            bucket: None,
             hits: None,
             error: None,
             body: Body::Empty,

@@ -131,22 +131,29 @@ fn decode_leniently(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Unde
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
         }
         Value::Array(items) => {
-            Ok(items.iter().map(|item| decode_one(item, original.as_deref())).collect())
+            Ok(items.iter().flat_map(|item| decode_one(item, original.as_deref())).collect())
         }
-        json => Ok(vec![decode_one(&json, original.as_deref())]),
+        json => Ok(decode_one(&json, original.as_deref())),
     }
 }
 
-fn decode_one(json: &Value, original: Option<&str>) -> Result<Alert, Undecodable> {
+/// The alerts of one message, or why there are none.
+fn decode_one(json: &Value, original: Option<&str>) -> Vec<Result<Alert, Undecodable>> {
     let Some(object) = json.as_object() else {
-        return Err(Undecodable(format!("JSON, but {} instead of an object", kind_of(json))));
+        let reason = format!("JSON, but {} instead of an object", kind_of(json));
+        return vec![Err(Undecodable(reason))];
     };
-    let mut alert = opensearch::decode(object)?;
+    let mut alerts = match opensearch::decode(object) {
+        Ok(alerts) => alerts,
+        Err(fault) => return vec![Err(fault)],
+    };
     if let Some(original) = original {
-        alert.tag("repaired");
-        alert.original = Some(original.to_owned());
+        for alert in &mut alerts {
+            alert.tag("repaired");
+            alert.original = Some(original.to_owned());
+        }
     }
-    Ok(alert)
+    alerts.into_iter().map(Ok).collect()
 }
 
 /// The body's own bytes.

@@ -26,6 +26,7 @@ pub mod bulk;
 pub mod cluster;
 pub mod notifications;
 pub mod records;
+pub mod rules;
 pub mod scripts;
 pub mod searching;
 pub mod secure_settings;

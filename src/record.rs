@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::alert::Alert;
 
+mod buckets;
 pub mod compat;
 pub mod fields;
 pub mod index_name;

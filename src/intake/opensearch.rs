@@ -24,8 +24,9 @@ const SECONDS_BELOW: f64 = 1e11;
 /// Milliseconds from here on are beyond the year 9999.
 const LATEST: f64 = 2.5e14;
 
-/// Reads one alert; what has the wrong type is left out, and the alert tagged `repaired`.
-pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
+/// Reads a message: one alert, or those that it lists. What has the wrong type is left out, and the
+/// alert tagged `repaired`.
+pub fn decode(object: &Map<String, Value>) -> Result<Vec<Alert>, Undecodable> {
     let alert = match object.get("alert") {
         Some(Value::Object(alert)) => alert,
         Some(other) => {
@@ -55,10 +56,10 @@ pub fn decode(object: &Map<String, Value>) -> Result<Alert, Undecodable> {
     if read.wrong {
         decoded.tag("repaired");
     }
-    if let Some(listed) = Listed::read(alert) {
-        listed.complete(&mut decoded);
+    match Listed::read(alert) {
+        Some(listed) => Ok(listed.expand(decoded)),
+        None => Ok(vec![decoded]),
     }
-    Ok(decoded)
 }
 
 /// Malcolm's scale: 1 (highest) to 5 becomes 100 to 20, clamped; what is no number is unknown.
@@ -204,7 +205,9 @@ mod tests {
     use super::*;
 
     fn decoded(json: &Value) -> Alert {
-        decode(json.as_object().unwrap()).unwrap()
+        let mut alerts = decode(json.as_object().unwrap()).unwrap();
+        assert_eq!(alerts.len(), 1);
+        alerts.remove(0)
     }
 
     #[test]

@@ -43,7 +43,7 @@ struct Part<'a> {
     results: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
-    // What lists its alerts is not plain: which of them gives the id needs the whole JSON.
+    // What lists its alerts is not plain: one record for each needs the whole JSON.
     #[serde(rename = "newAlerts", default)]
     new_alerts: Option<IgnoredAny>,
     #[serde(rename = "dedupedAlerts", default)]

@@ -5,16 +5,19 @@
 //!  "monitor_id": "…", "monitor_name": "…", "workflow_id": "", "workflow_name": "",
 //!  "trigger_id": "…", "trigger_name": "…", "severity": "1", "error_message": null,
 //!  "start_time": 1794038400123, "last_notification_time": 1794038400123,
-//!  "acknowledged_time": null, "end_time": null}
+//!  "acknowledged_time": null, "end_time": null,
+//!  "agg_alert_content": {"parent_bucket_path": "…", "bucket_keys": ["…"], "bucket": {"key": {}}},
+//!  "related_doc_ids": ["id|index"], "finding_ids": ["…"], "associated_alert_ids": ["…"]}
 //! ```
+//! The last lines are what alerts of bucket- and document-level and of composite monitors have more.
 //! Times are epoch ms of the cluster's clocks. Source: `Alert.kt` of OpenSearch's common-utils; seen
 //! on 2.19.4, 3.4.0 and 3.8.0.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Undecodable, opensearch::severity};
-use crate::alert::{Alert, Named, Phase, Source};
+use crate::alert::{Alert, Body, Named, Phase, Source, bucket::Bucket};
 
 /// How Alerting begins the error of an alert whose webhook (or another action) failed: the alert
 /// itself is true. The same on 2.19.4, 3.4.0 and 3.8.0.
@@ -74,6 +77,9 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         phase,
         as_of,
         is_reconciled: true,
+        is_composite: text("monitor_id").is_none() && text("workflow_id").is_some(),
+        bucket: Bucket::of_content(&json["agg_alert_content"]),
+        body: related(json),
         error: message.filter(|message| !message.starts_with(FAILED_ACTION)),
         ..Alert::of(Source::Reconciler)
     };
@@ -98,6 +104,20 @@ pub fn vanished(id: &str, record: &Value) -> Value {
         "trigger_name": event["reason"],
         "start_time": ms("start"), "end_time": ms("end").max(event["sequence"].as_i64()),
     })
+}
+
+/// What else the alert names: its bucket, its documents, the alerts that it is made of.
+fn related(json: &Value) -> Body {
+    let lists = ["related_doc_ids", "finding_ids", "associated_alert_ids"];
+    let lists = lists.map(|key| (key, &json[key]));
+    let keys = ("bucket_keys", &json["agg_alert_content"]["bucket_keys"]);
+    let told: Map<String, Value> = lists
+        .into_iter()
+        .chain([keys])
+        .filter(|(_, list)| list.as_array().is_some_and(|list| !list.is_empty()))
+        .map(|(key, list)| (key.to_owned(), list.clone()))
+        .collect();
+    if told.is_empty() { Body::Empty } else { Body::Text(Value::Object(told).to_string()) }
 }
 
 fn after(at: Timestamp) -> Option<Timestamp> {
@@ -174,7 +194,28 @@ mod tests {
         chained["monitor_id"] = json!("");
         chained["workflow_id"] = json!("w");
         chained["workflow_name"] = json!("Both");
-        let rule = read(&chained).unwrap().rule;
-        assert_eq!(rule, Named { id: Some("w".to_owned()), name: Some("Both".to_owned()) });
+        chained["associated_alert_ids"] = json!(["b"]);
+        let alert = read(&chained).unwrap();
+        let workflow = Named { id: Some("w".to_owned()), name: Some("Both".to_owned()) };
+        assert_eq!((alert.rule, alert.is_composite), (workflow, true));
+        assert_eq!(alert.body, Body::Text("{\"associated_alert_ids\":[\"b\"]}".to_owned()));
+    }
+
+    #[test]
+    fn an_alert_names_its_bucket_or_its_documents() {
+        let mut alert = alert("ACTIVE", [Some(2000), None, None], None);
+        let plain = read(&alert).unwrap();
+        assert_eq!((plain.bucket, plain.body, plain.is_composite), (None, Body::Empty, false));
+        alert["agg_alert_content"] = json!({"parent_bucket_path": "composite_agg",
+            "bucket_keys": ["10.0.0.1"], "bucket": {"doc_count": 1, "key": {"source.ip": "10.0.0.1"}}});
+        let bucket = read(&alert).unwrap();
+        let fields = bucket.bucket.unwrap().about().fields;
+        assert_eq!(fields, [("source.ip".to_owned(), json!("10.0.0.1"))]);
+        assert_eq!(bucket.body, Body::Text("{\"bucket_keys\":[\"10.0.0.1\"]}".to_owned()));
+        alert["agg_alert_content"] = Value::Null;
+        alert["related_doc_ids"] = json!(["3|ix"]);
+        let document = read(&alert).unwrap();
+        assert_eq!(document.bucket, None);
+        assert_eq!(document.body, Body::Text("{\"related_doc_ids\":[\"3|ix\"]}".to_owned()));
     }
 }

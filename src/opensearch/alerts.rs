@@ -1,5 +1,4 @@
-//! What the Alerting API tells of monitors and their alerts:
-//! `GET _plugins/_alerting/monitors/{id}`, `POST …/monitors/_search`, `GET …/monitors/alerts`.
+//! What the Alerting API tells of alerts: `GET _plugins/_alerting/monitors/alerts`.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,82 +6,8 @@ use serde_json::Value;
 use super::{Client, Error, alerting, segment};
 use opensearch::http::Method;
 
-/// How many of a monitor's alerts are read, newest first.
+/// How many alerts in an error are read, newest first.
 const NEWEST: usize = 100;
-
-/// A monitor, as far as an alert needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Monitor {
-    /// Its id.
-    pub id: String,
-    /// Whether one trigger has at most one alert at a time.
-    pub is_query_level: bool,
-}
-
-/// One alert of a monitor, active or past.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertState {
-    /// Its id, the same over re-fires.
-    pub id: String,
-    /// The trigger's id.
-    pub trigger_id: String,
-    /// The trigger's name.
-    pub trigger_name: String,
-    /// When it began.
-    pub start_time: Timestamp,
-    /// When it was completed.
-    pub end_time: Option<Timestamp>,
-}
-
-/// The monitor with this id; `None` where there is none, or no Alerting plugin.
-///
-/// # Errors
-/// [`Error`], but for a 404.
-pub async fn monitor(client: &Client, id: &str) -> Result<Option<Monitor>, Error> {
-    let path = format!("_plugins/_alerting/monitors/{}", segment(id));
-    let answer = match client.call(Method::Get, &path, None).await {
-        // 3.4.0 answers so for the id of a composite monitor, which is kept as a workflow.
-        Err(fault) if fault.status() == Some(500) && is_workflow(client, id).await => {
-            return Ok(Some(Monitor { id: id.to_owned(), is_query_level: false }));
-        }
-        answer => absent_is_none(answer)?,
-    };
-    Ok(answer.map(|answer| of(id, &answer["monitor"])))
-}
-
-async fn is_workflow(client: &Client, id: &str) -> bool {
-    let path = format!("_plugins/_alerting/workflows/{}", segment(id));
-    client.call(Method::Get, &path, None).await.is_ok_and(|answer| answer["workflow"].is_object())
-}
-
-/// The only monitor with exactly this name; `None` where there is none, or several.
-///
-/// # Errors
-/// [`Error`], but for a 404.
-pub async fn monitor_named(client: &Client, name: &str) -> Result<Option<Monitor>, Error> {
-    let found = absent_is_none(alerting::named(client, alerting::Family::Monitor, &[name]).await)?
-        .unwrap_or_default();
-    match found.as_slice() {
-        [one] => Ok(Some(of(&one.id, &one.body))),
-        _ => Ok(None),
-    }
-}
-
-/// The newest alerts of a monitor, active and past.
-///
-/// # Errors
-/// [`Error`], but for a 404.
-pub async fn of_monitor(client: &Client, monitor: &str) -> Result<Vec<AlertState>, Error> {
-    let path = format!(
-        "_plugins/_alerting/monitors/alerts?monitorId={}&size={NEWEST}&sortString=start_time&sortOrder=desc",
-        segment(monitor)
-    );
-    let Some(answer) = absent_is_none(client.call(Method::Get, &path, None).await)? else {
-        return Ok(Vec::new());
-    };
-    let alerts = answer["alerts"].as_array().map(Vec::as_slice).unwrap_or_default();
-    Ok(alerts.iter().filter_map(state).collect())
-}
 
 /// An alert in state `ERROR`: its monitor, or one of its actions, failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,25 +92,8 @@ pub async fn page(client: &Client, query: Query<'_>) -> Result<Page, Error> {
     }
 }
 
-fn of(id: &str, monitor: &Value) -> Monitor {
-    let kind = monitor["monitor_type"].as_str().unwrap_or("query_level_monitor");
-    Monitor { id: id.to_owned(), is_query_level: kind == "query_level_monitor" }
-}
-
-fn state(alert: &Value) -> Option<AlertState> {
-    let text = |key: &str| alert[key].as_str().map(str::to_owned);
-    let time = |key: &str| alert[key].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    Some(AlertState {
-        id: text("id")?,
-        trigger_id: text("trigger_id")?,
-        trigger_name: text("trigger_name").unwrap_or_default(),
-        start_time: time("start_time")?,
-        end_time: time("end_time"),
-    })
-}
-
 /// Nothing where there is no such thing, or no plugin to ask for it.
-fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(super) fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_not_found() || alerting::is_unavailable(&error) => Ok(None),

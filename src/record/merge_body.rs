@@ -8,13 +8,17 @@ use serde_json::{Map, Value, json};
 use super::fields::FieldSet;
 
 /// Merges `fields` into `document`; tells whether something was left out for want of a field.
+/// Conflicts of a merge before stay.
 pub fn merge(
     document: &mut Map<String, Value>,
     fields: &Map<String, Value>,
     known: &FieldSet,
 ) -> bool {
     let mut merger = Merger { known, left_out: false };
-    let mut conflicts = Map::new();
+    let mut conflicts = match document.remove("conflicts") {
+        Some(Value::String(text)) => serde_json::from_str(&text).unwrap_or_default(),
+        _ => Map::new(),
+    };
     merger.objects(document, fields, "", &mut conflicts);
     if !conflicts.is_empty() {
         let text = Value::Object(conflicts).to_string();

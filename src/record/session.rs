@@ -1,5 +1,9 @@
 //! The session document, field by field. Most alerts go straight from here into text; only one whose
-//! body is JSON is first taken apart, to be merged.
+//! body is JSON, or that is about a bucket, is first taken apart, to be merged.
+//!
+//! The documents that an alert of a document-level monitor is about are named in `event.original`,
+//! as `related_doc_ids` (`id|index`), where the author said nothing: neither ECS 1.6 nor Malcolm's
+//! template has a field for other documents' ids, and a new one would be a new mapping.
 
 use std::borrow::Cow;
 
@@ -7,9 +11,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Naming, ORIGINAL_LIMIT, Receipt, believable, cut, fields::FieldSet, merge_body};
+use super::{
+    Naming, ORIGINAL_LIMIT, Receipt, believable, buckets, cut, fields::FieldSet, merge_body,
+};
 use crate::{
-    alert::{Alert, Body, Phase},
+    alert::{Alert, Body, Phase, bucket::Bucket},
     lifecycle::{RECONCILED, nanoseconds},
 };
 
@@ -137,7 +143,8 @@ impl<'a> Session<'a> {
     /// As JSON text, with what of the body's JSON has a field in `known`.
     pub fn into_text(self, alert: &Alert, naming: &Naming, known: &FieldSet) -> String {
         let has_own_time_field = naming.time_field != "firstPacket";
-        if !has_own_time_field && !matches!(alert.body, Body::Json { .. }) {
+        let is_plain = alert.bucket.is_none() && !matches!(alert.body, Body::Json { .. });
+        if !has_own_time_field && is_plain {
             return json_text(&self);
         }
         let time = json!(self.first_packet);
@@ -147,12 +154,15 @@ impl<'a> Session<'a> {
         if has_own_time_field {
             document.insert(naming.time_field.clone(), time);
         }
+        let about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
+        buckets::add_fields(&mut document, &about, known);
         if let Body::Json { fields, text } = &alert.body {
             let leftover = merge_body::merge(&mut document, fields, known);
             if leftover {
                 document["event"]["original"] = json!(cut(text, ORIGINAL_LIMIT));
             }
         }
+        buckets::add_related(&mut document, &about, known);
         Value::Object(document).to_string()
     }
 }
@@ -169,7 +179,10 @@ pub fn text(at: Timestamp) -> String {
 
 fn url(alert: &Alert) -> Cow<'static, str> {
     match &alert.rule.id {
-        Some(id) => format!("/dashboards/app/alerting#/monitors/{id}?type=monitor").into(),
+        Some(id) => {
+            let kind = if alert.is_composite { "workflow" } else { "monitor" };
+            format!("/dashboards/app/alerting#/monitors/{id}?type={kind}").into()
+        }
         None => "/dashboards/app/alerting#/dashboard".into(),
     }
 }

@@ -9,6 +9,7 @@ use super::{
     sink::Operation,
 };
 use crate::{
+    alert::Alert,
     clock, intake,
     opensearch::bulk::Item,
     record::{self, Receipt, compat, fields::FieldSet},
@@ -83,30 +84,33 @@ pub async fn prepare(
             return Prepared::Operations(work, Vec::new());
         }
     };
-    let several = alerts.len() > 1;
-    let mut operations = Vec::with_capacity(alerts.len());
-    for (position, alert) in alerts.into_iter().enumerate() {
-        let mut alert = match alert {
-            Ok(alert) => alert,
-            Err(fault) if several => {
-                work.refused.push(format!("alert {}: {fault}", position + 1));
-                continue;
-            }
-            Err(fault) => {
-                work.refused.push(fault.to_string());
-                continue;
-            }
-        };
-        if settings.ask_alerting {
-            match firings.complete(&mut alert, envelope.received, clock::now()).await {
-                Readiness::Ready => {}
+    let (read, faults): (Vec<_>, Vec<_>) =
+        alerts.into_iter().enumerate().partition(|(_, alert)| alert.is_ok());
+    let several = read.len() + faults.len() > 1;
+    for (position, fault) in faults.into_iter().filter_map(|(n, alert)| Some((n, alert.err()?))) {
+        let which = if several { format!("alert {}: ", position + 1) } else { String::new() };
+        work.refused.push(format!("{which}{fault}"));
+    }
+    let read: Vec<_> = read.into_iter().filter_map(|(n, alert)| Some((n, alert.ok()?))).collect();
+    let message: Vec<&Alert> = read.iter().map(|(_, alert)| alert).collect();
+    let mut operations = Vec::with_capacity(read.len());
+    for (place, (position, alert)) in read.iter().enumerate() {
+        let complete = if settings.ask_alerting {
+            match firings.complete(&message, place, envelope.received, clock::now()).await {
+                Readiness::Ready(alerts) => alerts,
                 Readiness::NotYet(due) => return Prepared::NotYet(due),
                 Readiness::StoreAway(reason) => return Prepared::StoreAway(reason),
             }
-        }
-        let hash = record::body_hash(&envelope.body, position);
+        } else {
+            vec![alert.clone()]
+        };
+        let hash = record::body_hash(&envelope.body, *position);
         let receipt = Receipt { received: envelope.received, hash: &hash };
-        operations.push(record::build(&alert, receipt, &settings.naming, known).into());
+        operations.extend(
+            complete.iter().map(|alert| {
+                Operation::from(record::build(alert, receipt, &settings.naming, known))
+            }),
+        );
     }
     Prepared::Operations(work, operations)
 }

@@ -19,6 +19,7 @@ mod doctor;
 mod email;
 mod foreign;
 mod intake;
+mod kinds;
 mod lease;
 mod lifecycle;
 mod lint;
