@@ -410,6 +410,7 @@ impl<'a> Ground<'a> {
         let (pattern, day) = (self.store.pattern(), self.store.index("261121"));
         let document = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"hits": 1}});
         let at = json!({"_index": day, "_id": "1"});
+        let known = json!({"_index": self.store.index("261120"), "_id": "1"});
         let script = json!({"source": "ctx._source.a = params.a", "params": {"a": 1}});
         let merge = json!({"script": script, "upsert": document});
         let bulk = |lines: [Value; 2]| Call {
@@ -424,7 +425,7 @@ impl<'a> Ground<'a> {
             self.get(&format!("/{}/_mapping", self.store.index("261120"))),
             self.get(&format!("/{pattern}/_settings/index.blocks.*")),
             self.call(Method::Post, format!("/{pattern}/_search"), json!({"size": 0})),
-            self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [at]})),
+            self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [known]})),
             self.get("/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list"),
             self.get("/_cluster/health"),
             self.get("/_nodes/_local/stats/os"),
