@@ -71,6 +71,8 @@ pub struct Lease {
     document: Document,
     state: State,
     timing: Timing,
+    /// What the log says last: whether it is held, and that the id is shared.
+    told: (bool, bool),
 }
 
 impl Lease {
@@ -79,7 +81,7 @@ impl Lease {
     pub fn new(client: Client, document: Document, replica: &ReplicaId, timing: Timing) -> Self {
         let session = format!("{:016x}", rand::random::<u64>());
         let state = State::new(replica.to_string(), session, timing);
-        Self { client, document, state, timing }
+        Self { client, document, state, timing, told: (false, false) }
     }
 
     /// How long it lasts, and how often [`Lease::hold`] is to be called.
@@ -95,7 +97,9 @@ impl Lease {
     /// [`Error::Store`], [`Error::Slow`]: a holder's lease goes on until it has run out; ask
     /// [`Lease::is_held`].
     pub async fn hold(&mut self) -> Result<Standing, Error> {
-        self.step().await?;
+        let done = self.step().await;
+        self.tell();
+        done?;
         let slow = || Error::Slow(self.document.purpose().to_owned());
         self.state.standing(Instant::now()).ok_or_else(slow)
     }
@@ -122,7 +126,9 @@ impl Lease {
             return Err(lost(self));
         }
         self.state.keep(payload);
-        self.step().await?;
+        let done = self.step().await;
+        self.tell();
+        done?;
         // One that was taken anew has what the holder between left.
         let is_still_ours = self.is_held(Instant::now()) && !self.state.is_new();
         if is_still_ours { Ok(()) } else { Err(lost(self)) }
@@ -135,6 +141,7 @@ impl Lease {
     /// [`Error::Store`]: the others have to wait until it runs out.
     pub async fn release(&mut self) -> Result<(), Error> {
         let payload = self.state.resign();
+        self.told.0 = false;
         if let Found::Document(seen) = self.read().await?
             && let Some(write) = self.state.release(seen, payload)
         {
@@ -144,7 +151,6 @@ impl Lease {
     }
 
     async fn step(&mut self) -> Result<(), Error> {
-        let (was_held, was_shared) = (self.is_held(Instant::now()), self.state.shares_its_id());
         let seen = match self.read().await? {
             Found::Document(seen) => Some(seen),
             Found::Nothing => None,
@@ -161,18 +167,19 @@ impl Lease {
             let answer = self.write(&write).await?;
             next = self.state.written(&write, answer, started, Instant::now());
         }
-        self.tell(was_held, was_shared);
         Ok(())
     }
 
-    fn tell(&self, was_held: bool, was_shared: bool) {
+    fn tell(&mut self) {
+        let now = (self.is_held(Instant::now()), self.state.shares_its_id());
+        let before = std::mem::replace(&mut self.told, now);
         let lease = self.document.purpose();
-        match (was_held, self.is_held(Instant::now())) {
+        match (before.0, now.0) {
             (false, true) => info!(lease, "this replica has the lease of the {lease}"),
             (true, false) => info!(lease, "this replica lost the lease of the {lease}"),
             _ => {}
         }
-        if !was_shared && self.state.shares_its_id() {
+        if now.1 && !before.1 {
             warn!(
                 lease,
                 "another alertloop has this replica's id: its data directory is a copy; delete the file replica-id in one of the two, and start that one again"

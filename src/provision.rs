@@ -255,21 +255,19 @@ pub async fn run(
     let mut trouble = Trouble::default();
     let mut backoff = Backoff::new();
     let mut applied = loop {
-        let fault = match wait_for_store(client, stop, &mut trouble).await {
-            None => return,
-            Some(()) => {
-                turn.take(stop).await;
-                // Not raced against `stop`: a step cut off in the middle may leave a second monitor.
-                let applied = apply(client, settings, secret, Options::default()).await;
-                match applied {
-                    Ok(applied) => break applied,
-                    Err(fault) => {
-                        turn.end().await;
-                        fault
-                    }
-                }
-            }
+        if wait_for_store(client, stop, &mut trouble).await.is_none() {
+            return;
+        }
+        turn.take(stop).await;
+        if stop.is_cancelled() {
+            return turn.end().await;
+        }
+        // Not raced against `stop`: a step cut off in the middle may leave a second monitor.
+        let fault = match apply(client, settings, secret, Options::default()).await {
+            Ok(applied) => break applied,
+            Err(fault) => fault,
         };
+        turn.end().await;
         trouble.failed(&fault);
         if backoff.wait(stop).await.is_none() {
             return;

@@ -140,7 +140,9 @@ impl Preparation {
         let options = Options::default();
         turn.take(stop).await;
         // What fails now was done before; the doctor tells the rest.
-        if let Ok(applied) = provision::apply(&self.client, &self.settings, &secret, options).await
+        if !stop.is_cancelled()
+            && let Ok(applied) =
+                provision::apply(&self.client, &self.settings, &secret, options).await
         {
             self.provisioned(&applied);
         }

@@ -33,10 +33,12 @@ impl ReplicaId {
     /// When the file cannot be read or written.
     pub fn load_or_make(dir: &Path) -> io::Result<Self> {
         match fs::read(dir.join(FILE)) {
-            Ok(bytes) => match parsed(&bytes) {
-                Some(id) => return Ok(id),
-                None => warn!(file = FILE, "it holds no replica id, so a new one is made"),
-            },
+            Ok(bytes) => {
+                if let Some(id) = parsed(&bytes) {
+                    return Ok(id);
+                }
+                warn!(file = FILE, "it holds no replica id, so a new one is made");
+            }
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
             Err(fault) => return Err(fault),
         }
@@ -81,8 +83,8 @@ mod tests {
         let dir = above.path().join("data");
         let made = ReplicaId::load_or_make(&dir).unwrap();
         assert_eq!(ReplicaId::load_or_make(&dir).unwrap(), made);
-        let mode = fs::metadata(dir.join(FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let permissions = fs::metadata(dir.join(FILE)).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o600);
         assert_ne!(ReplicaId::random(), made);
     }
 

@@ -41,7 +41,7 @@ impl Default for Timing {
 impl Timing {
     /// How long a holder believes in its lease.
     fn believed(self) -> Duration {
-        self.duration - self.duration / 10
+        self.duration.saturating_sub(self.duration / 10)
     }
 }
 
@@ -338,10 +338,10 @@ mod tests {
         Place { seq_no, primary_term: 1 }
     }
 
-    fn seen(seq_no: u64, tenure: Tenure, holder: &str, session: &str) -> Option<Seen> {
+    fn seen(seq_no: u64, tenure: Tenure, holder: &str, session: &str) -> Seen {
         let (holder, session) = (holder.to_owned(), session.to_owned());
         let entry = Entry { tenure, holder, session, payload: json!(seq_no) };
-        Some(Seen { place: at(seq_no), entry })
+        Seen { place: at(seq_no), entry }
     }
 
     fn done(seq_no: u64) -> Written {
@@ -361,7 +361,7 @@ mod tests {
         ] {
             let mut state = state("a", "s1");
             let now = Instant::now();
-            let write = state.read(seen(5, tenure, holder, session), now);
+            let write = state.read(Some(seen(5, tenure, holder, session)), now);
             assert_eq!(write.is_some(), is_taken, "{tenure:?} {holder}");
             assert!(!state.is_held(now), "nothing is written yet");
             let Some(write) = write else { continue };
@@ -381,7 +381,7 @@ mod tests {
         for (seconds, seq_no, is_taken) in
             [(0, 5, false), (29, 5, false), (30, 6, false), (59, 6, false), (60, 6, true)]
         {
-            let write = state.read(other(seq_no), after(seconds));
+            let write = state.read(Some(other(seq_no)), after(seconds));
             assert_eq!(write.is_some(), is_taken, "{seconds} s");
         }
         let elsewhere = Standing::Elsewhere { holder: Some("b".to_owned()), since: after(30) };
@@ -391,9 +391,9 @@ mod tests {
     #[test]
     fn one_whose_taking_was_not_answered_finds_that_it_has_it() {
         let (mut state, now) = (state("a", "s1"), Instant::now());
-        state.read(seen(5, Tenure::Released, "b", "s9"), now).unwrap();
+        state.read(Some(seen(5, Tenure::Released, "b", "s9")), now).unwrap();
         assert!(!state.is_held(now));
-        let write = state.read(seen(6, Tenure::Held, "a", "s1"), now).unwrap();
+        let write = state.read(Some(seen(6, Tenure::Held, "a", "s1")), now).unwrap();
         assert!(!state.is_held(now) && !state.shares_its_id());
         // What the document says is the newest: nothing was kept since.
         assert_eq!((write.guard, &write.entry.payload), (Some(at(6)), &json!(6)));
@@ -406,18 +406,18 @@ mod tests {
     fn a_holder_believes_from_the_start_of_its_last_renewal() {
         let (mut state, begin) = (state("a", "s1"), Instant::now());
         let after = |seconds| begin + Duration::from_secs(seconds);
-        let write = state.read(seen(5, Tenure::Released, "b", "s9"), after(0)).unwrap();
+        let write = state.read(Some(seen(5, Tenure::Released, "b", "s9")), after(0)).unwrap();
         state.written(&write, done(6), after(1), after(9));
         assert!(state.is_held(after(27)) && !state.is_held(after(28)));
         state.keep(json!("kept"));
         // The answer to a renewal was lost; it is found to have happened.
-        let write = state.read(seen(7, Tenure::Held, "a", "s1"), after(20)).unwrap();
+        let write = state.read(Some(seen(7, Tenure::Held, "a", "s1")), after(20)).unwrap();
         assert_eq!((write.guard, write.entry.payload.clone()), (Some(at(7)), json!("kept")));
         state.written(&write, done(8), after(21), after(21));
         assert!(state.is_held(after(47)) && !state.is_held(after(48)));
         assert_eq!(state.standing(after(48)), None);
         // Somebody else's write.
-        let write = state.read(seen(8, Tenure::Held, "a", "s1"), after(49)).unwrap();
+        let write = state.read(Some(seen(8, Tenure::Held, "a", "s1")), after(49)).unwrap();
         state.written(&write, Written::Conflict, after(49), after(49));
         assert!(!state.is_held(after(49)));
     }
@@ -429,7 +429,7 @@ mod tests {
         {
             let (mut state, now) = (state("a", "s1"), Instant::now());
             if has_seen_one {
-                state.read(seen(5, Tenure::Held, "b", "s9"), now);
+                state.read(Some(seen(5, Tenure::Held, "b", "s9")), now);
             }
             let write = state.read(None, now).unwrap();
             assert_eq!((write.guard, write.entry.tenure), (None, Tenure::New));
@@ -443,13 +443,13 @@ mod tests {
     fn copies_of_a_replica_take_from_each_other_once_and_do_not_fight() {
         let (mut one, now) = (state("a", "s1"), Instant::now());
         let mut copy = state("a", "s2");
-        let write = one.read(seen(0, Tenure::Released, "b", "s9"), now).unwrap();
+        let write = one.read(Some(seen(0, Tenure::Released, "b", "s9")), now).unwrap();
         one.written(&write, done(1), now, now);
-        let write = copy.read(seen(1, Tenure::Held, "a", "s1"), now).unwrap();
+        let write = copy.read(Some(seen(1, Tenure::Held, "a", "s1")), now).unwrap();
         copy.written(&write, done(2), now, now);
         assert!(!copy.shares_its_id());
         for seq_no in 2..100 {
-            assert!(one.read(seen(seq_no, Tenure::Held, "a", "s2"), now).is_none());
+            assert!(one.read(Some(seen(seq_no, Tenure::Held, "a", "s2")), now).is_none());
             assert!(!one.is_held(now) && one.shares_its_id());
         }
     }
@@ -457,14 +457,14 @@ mod tests {
     #[test]
     fn only_what_is_ours_is_given_back() {
         let (mut state, now) = (state("a", "s1"), Instant::now());
-        let write = state.read(seen(5, Tenure::Released, "b", "s9"), now).unwrap();
+        let write = state.read(Some(seen(5, Tenure::Released, "b", "s9")), now).unwrap();
         state.written(&write, done(6), now, now);
         state.keep(json!("last"));
         let payload = state.resign();
         assert!(!state.is_held(now));
-        let others = seen(7, Tenure::Held, "b", "s9").unwrap();
+        let others = seen(7, Tenure::Held, "b", "s9");
         assert!(state.release(others, payload.clone()).is_none());
-        let ours = seen(6, Tenure::Held, "a", "s1").unwrap();
+        let ours = seen(6, Tenure::Held, "a", "s1");
         let write = state.release(ours, payload).unwrap();
         assert_eq!((write.entry.tenure, write.entry.payload), (Tenure::Released, json!("last")));
     }

@@ -81,6 +81,8 @@ impl Turn {
 
     fn goes_without(&mut self, fault: &super::Error) {
         let is_refused = fault.fault().and_then(crate::opensearch::Error::status) == Some(403);
+        // It may have been written all the same.
+        self.has_begun = !is_refused;
         if is_refused && !std::mem::replace(&mut self.has_warned, true) {
             warn!(error = %fault, "replicas cannot take turns; going on without");
         } else {

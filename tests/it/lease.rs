@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     store,
-    support::{Proxy, Store},
+    support::{App, Proxy, Store, provisioning},
 };
 
 const SHORT: Timing =
@@ -276,14 +276,49 @@ async fn a_turn_that_cannot_be_had_is_gone_without() {
     let away =
         Lease::new(Store::away().client(), ground.document.clone(), &ReplicaId::random(), SHORT);
     let begun = Instant::now();
-    let mut turn = Turn::with(away, Duration::from_secs(60));
+    let mut turn = Turn::with(away, Duration::from_mins(1));
     turn.take(&stop).await;
     turn.end().await;
     assert!(begun.elapsed() < SLACK);
     // It is to stop.
     stop.cancel();
     let begun = Instant::now();
-    Turn::with(ground.lease(), Duration::from_secs(60)).take(&stop).await;
+    Turn::with(ground.lease(), Duration::from_mins(1)).take(&stop).await;
     assert!(begun.elapsed() < SLACK);
     ground.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_together_provision_one_after_the_other() {
+    let store = store!(alerting);
+    let _alone = provisioning(&store).await;
+    let settings = [
+        ("ALERTLOOP_PROVISION", "true"),
+        ("ALERTLOOP_WEBHOOK_URL", "http://alertloop:5000/mapi/alert"),
+    ];
+    let start = async || {
+        let app = App::start(&store, &settings).await;
+        app.wait_until_provisioned().await;
+        app
+    };
+    let (one, two, three) = tokio::join!(start(), start(), start());
+    let path = Document::new("provisioner", store.pattern()).path();
+    // The last one gives its turn back after it has said that it is ready.
+    let released = async {
+        loop {
+            let lease = store.json(Method::Get, &path, Value::Null).await.expect("a lease");
+            if lease["_source"]["tenure"] == "released" && lease["_version"] == 7 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let released = tokio::time::timeout(SLACK, released).await;
+    let lease = store.json(Method::Get, &path, Value::Null).await.expect("a lease");
+    assert!(released.is_ok(), "it was made, and taken and given back three times: {lease}");
+    for app in [one, two, three] {
+        app.stop().await;
+    }
+    store.json(Method::Delete, &path, Value::Null).await.expect("no lease");
+    store.remove_loopback().await;
 }

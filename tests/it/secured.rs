@@ -410,6 +410,7 @@ impl<'a> Ground<'a> {
         let (pattern, day) = (self.store.pattern(), self.store.index("261121"));
         let document = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"hits": 1}});
         let at = json!({"_index": day, "_id": "1"});
+        let known = json!({"_index": self.store.index("261120"), "_id": "1"});
         let script = json!({"source": "ctx._source.a = params.a", "params": {"a": 1}});
         let merge = json!({"script": script, "upsert": document});
         let bulk = |lines: [Value; 2]| Call {
@@ -424,7 +425,7 @@ impl<'a> Ground<'a> {
             self.get(&format!("/{}/_mapping", self.store.index("261120"))),
             self.get(&format!("/{pattern}/_settings/index.blocks.*")),
             self.call(Method::Post, format!("/{pattern}/_search"), json!({"size": 0})),
-            self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [at]})),
+            self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [known]})),
             self.get("/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list"),
             self.get("/_cluster/health"),
             self.get("/_nodes/_local/stats/os"),
@@ -707,6 +708,41 @@ async fn provisioning_without_a_right_says_which_and_whose() {
     user.may(&roles).await;
     let (code, _, errors) = Process::output(&settings, &["provision", "apply"]);
     assert_eq!(code, 0, "{errors}");
+    store.remove_loopback().await;
+    store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
+    user.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_the_leases_provisioning_goes_on_and_says_which_role_is_missing() {
+    let store = store!(secured);
+    let _alone = support::provisioning(&store).await;
+    let mut roles = Permissions::of(&shipped(&store, &["alertloop", "alertloop_provisioning"]));
+    roles.index.remove(LEASES).expect("a right to the leases");
+    let user = User::new(&store, &roles).await;
+    let mut settings = user.settings();
+    settings.insert("ALERTLOOP_PROVISION".to_owned(), "true".to_owned());
+    let process = Process::serve(&settings);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let done = async {
+        while Answer::of(client.get(process.url("/readyz"))).await.json["provisioning"] != "done" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), done).await.expect("it is provisioned");
+    let warnings = process.warnings();
+    let told = warnings
+        .iter()
+        .find(|line| line["message"].as_str().is_some_and(|told| told.contains("take turns")));
+    let told = told.unwrap_or_else(|| panic!("{warnings:#?}"))["error"].to_string();
+    for want in
+        [LEASES, "indices:data/read/get", &user.name, "provisioning/security/alertloop.json"]
+    {
+        assert!(told.contains(want), "{want}: {told}");
+    }
+    assert!(!told.contains(&user.password), "{told}");
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0));
     store.remove_loopback().await;
     store.json(Method::Delete, "/_template/alertloop_sessions", Value::Null).await.expect("none");
     user.remove().await;

@@ -110,15 +110,25 @@ impl Store {
 }
 
 enum Request {
-    Read { answer: Option<Option<Seen>> },
-    Write { write: Write, started: Instant, answer: Option<Written> },
+    Read,
+    /// It has taken effect.
+    HasRead(Option<Seen>),
+    Write {
+        write: Write,
+        started: Instant,
+        answer: Option<Written>,
+    },
 }
 
 struct Process {
     state: State,
     request: Option<Request>,
-    /// What it leaves, once it has begun to end.
-    ending: Option<Option<Value>>,
+    ending: Option<Ending>,
+}
+
+/// It has begun to end in order.
+struct Ending {
+    leaves: Option<Value>,
 }
 
 struct Replica {
@@ -232,22 +242,23 @@ impl World {
             self.payloads += 1;
             process.state.keep(json!(self.payloads));
         }
-        process.request = Some(Request::Read { answer: None });
+        process.request = Some(Request::Read);
     }
 
     fn stop(&mut self, who: usize) {
         let Some(process) = &mut self.replicas[who].process else { return };
         if process.request.is_none() && process.ending.is_none() {
-            process.ending = Some(process.state.resign());
-            process.request = Some(Request::Read { answer: None });
+            process.ending = Some(Ending { leaves: process.state.resign() });
+            process.request = Some(Request::Read);
         }
     }
 
     fn reach(&mut self, who: usize) -> Result<(), TestCaseError> {
         let Some(process) = &mut self.replicas[who].process else { return Ok(()) };
         match &mut process.request {
-            Some(Request::Read { answer: answer @ None }) => {
-                *answer = Some(self.store.document.as_ref().map(|(seen, _)| seen.clone()));
+            Some(request @ Request::Read) => {
+                let seen = self.store.document.as_ref().map(|(seen, _)| seen.clone());
+                *request = Request::HasRead(seen);
             }
             Some(Request::Write { write, answer: answer @ None, .. }) => {
                 *answer = Some(self.store.write(write, self.now)?);
@@ -263,15 +274,13 @@ impl World {
         let Some(process) = &mut self.replicas[who].process else { return Ok(()) };
         let Some(request) = process.request.take() else { return Ok(()) };
         let next = match request {
-            Request::Read { answer } => {
-                let seen = answer.flatten();
-                match &process.ending {
-                    Some(payload) => {
-                        seen.and_then(|seen| process.state.release(seen, payload.clone()))
-                    }
-                    None => process.state.read(seen, now),
+            Request::Read => unreachable!("it has been reached"),
+            Request::HasRead(seen) => match &process.ending {
+                Some(Ending { leaves }) => {
+                    seen.and_then(|seen| process.state.release(seen, leaves.clone()))
                 }
-            }
+                None => process.state.read(seen, now),
+            },
             Request::Write { write, started, answer } => {
                 let answer = answer.unwrap_or(Written::Conflict);
                 self.tally.conflicts += u64::from(matches!(answer, Written::Conflict));
