@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    clock,
     config::{self, Config},
+    heartbeat::Heartbeat,
     http::{self, Readiness, access::Access},
     intake_token,
     opensearch::Client,
@@ -116,6 +118,11 @@ impl App {
         let mut parts = JoinSet::new();
 
         let state = self.state(Arc::clone(&readiness), Arc::clone(&health));
+        let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
+        parts.spawn(async move {
+            heartbeat.watch(&until).await;
+            Ok(())
+        });
         parts.spawn(serve_http(
             self.listener,
             state,
@@ -163,13 +170,7 @@ impl App {
         });
         let metrics = self.metrics.clone();
         let until = last.clone();
-        parts.spawn(async move {
-            // Samples of histograms pile up until somebody renders them or does this.
-            while until.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
-                metrics.run_upkeep();
-            }
-            Ok(())
-        });
+        parts.spawn(async move { tidy(&metrics, &until).await });
         info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "listening");
 
         let ended = tokio::select! {
@@ -220,6 +221,8 @@ impl App {
         Arc::new(http::State {
             spool: Arc::clone(&self.spool),
             writer,
+            client: self.client.clone(),
+            heartbeat: Arc::new(Heartbeat::new(self.config.heartbeat, clock::now())),
             access: Arc::clone(&self.access),
             readiness,
             naming: self.naming.clone(),
@@ -249,6 +252,14 @@ pub fn provision_settings(config: &Config) -> provision::Settings {
         is_opensearch: config.store_kind.is_opensearch(),
         dir: config.provisioning_dir.clone(),
     }
+}
+
+/// Samples of histograms pile up until somebody renders them or does this.
+async fn tidy(metrics: &PrometheusHandle, until: &CancellationToken) -> anyhow::Result<()> {
+    while until.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+        metrics.run_upkeep();
+    }
+    Ok(())
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

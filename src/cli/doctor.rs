@@ -44,5 +44,8 @@ fn setup(config: Config) -> anyhow::Result<Setup> {
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files,
         listen: config.listen,
+        heartbeat: config.heartbeat,
+        silence_days: config.silence_days,
+        all_monitors: false,
     })
 }

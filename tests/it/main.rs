@@ -12,6 +12,7 @@
     reason = "a test may fail loudly, start tasks and look at the clock"
 )]
 
+mod acknowledge;
 mod auth_setup;
 mod compat;
 mod dead_letters;
@@ -29,6 +30,7 @@ mod provision;
 mod races;
 mod rehearsal;
 mod secured;
+mod silence;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;

@@ -428,9 +428,11 @@ impl<'a> Ground<'a> {
         let (one, flow) =
             (format!("{monitors}/{}", self.monitor), format!("{workflows}/{}", self.workflow));
         let none = || Value::Null;
+        let nobody = json!({"alerts": ["nobody"]});
         vec![
             self.get("/_plugins/_alerting/destinations"),
             self.get(&format!("{monitors}/alerts")),
+            self.get("/_plugins/_alerting/stats/jobs_info"),
             self.get(&one),
             self.call(Method::Post, format!("{monitors}/_search"), all),
             self.call(Method::Post, monitors.to_owned(), monitor.clone()),
@@ -442,6 +444,8 @@ impl<'a> Ground<'a> {
             self.call(Method::Put, flow.clone(), workflow),
             self.call(Method::Post, format!("{flow}/_execute?dryrun=true"), json!({})),
             self.call(Method::Delete, format!("{workflows}/nobody"), none()),
+            self.call(Method::Post, format!("{one}/_acknowledge/alerts"), nobody.clone()),
+            self.call(Method::Post, format!("{flow}/_acknowledge/alerts"), nobody),
         ]
     }
 
