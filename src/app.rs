@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    clock,
     config::{self, Config},
+    heartbeat::Heartbeat,
     http::{self, Readiness, access::Access},
     intake_token,
     lease::{self, Lease, ReplicaId},
@@ -125,6 +127,8 @@ impl App {
         let reconciler = self.reconciler(gate.clone(), is_provisioned, Arc::clone(&status));
         let writer_settings = self.writer_settings();
         let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status);
+        let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
+        parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         parts.spawn(serve_http(
             self.listener,
             state,
@@ -144,11 +148,7 @@ impl App {
 
         if let Some(reconciler) = reconciler {
             let until = last.clone();
-            parts.spawn(async move {
-                reconciler.run(&until).await;
-                until.cancelled().await;
-                Ok(())
-            });
+            parts.spawn(lasting(async move { reconciler.run(&until).await }, last.clone()));
         }
         let preparation = preparation::Preparation {
             client: self.client,
@@ -166,11 +166,7 @@ impl App {
             provisioned,
         };
         let until = last.clone();
-        parts.spawn(async move {
-            preparation.run(&until).await;
-            until.cancelled().await;
-            Ok(())
-        });
+        parts.spawn(lasting(async move { preparation.run(&until).await }, last.clone()));
         parts.spawn(tidy(self.metrics.clone(), last.clone()));
         info!(server.address = %address, version = env!("CARGO_PKG_VERSION"), "listening");
 
@@ -241,6 +237,7 @@ impl App {
             naming: self.naming.clone(),
             pattern: self.config.index.pattern.clone(),
             webhook: self.config.webhook_url.to_string(),
+            silence_days: self.config.silence_days,
             missed_for: reconcile::MISSED_FOR,
         };
         let document = lease::document::Document::new("reconciler", &settings.pattern);
@@ -270,6 +267,8 @@ impl App {
         Arc::new(http::State {
             spool: Arc::clone(&self.spool),
             writer,
+            client: self.client.clone(),
+            heartbeat: Arc::new(Heartbeat::new(self.config.heartbeat, clock::now())),
             access: Arc::clone(&self.access),
             readiness,
             reconciler,
@@ -282,6 +281,13 @@ impl App {
             receiving: http::State::receiving(self.config.body_limit),
         })
     }
+}
+
+/// A part that may be done before the end.
+async fn lasting(part: impl Future<Output = ()>, last: CancellationToken) -> anyhow::Result<()> {
+    part.await;
+    last.cancelled().await;
+    Ok(())
 }
 
 /// Keeps the metrics small: samples of histograms pile up until somebody renders them or does this.

@@ -24,11 +24,13 @@ use crate::{
     telemetry,
 };
 
+mod acknowledge;
 mod auth_setup;
 mod dead_letters;
 mod doctor;
 mod health;
 mod provision;
+mod service;
 
 /// The exit code of a command that was misused.
 const MISUSED: u8 = 2;
@@ -66,6 +68,9 @@ enum Command {
         #[command(subcommand)]
         action: provision::Action,
     },
+    /// Acknowledge alerts in OpenSearch, so that their actions stop
+    #[command(after_help = acknowledge::EXAMPLES)]
+    Acknowledge(Box<acknowledge::AcknowledgeArgs>),
     /// Look at what cannot be stored; send it again, remove it, write it out
     #[command(after_help = dead_letters::EXAMPLES, arg_required_else_help = true)]
     DeadLetters {
@@ -148,6 +153,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { settings } => serve(configure(&settings)?).await,
         Command::Provision { action } => provision::run(&action).await,
+        Command::Acknowledge(args) => acknowledge::run(&args).await,
         Command::AuthSetup(args) => auth_setup::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Spool { action: Spool::Check(args) } => {
@@ -304,6 +310,9 @@ mod tests {
             ("alertloop provision test one two", false),
             ("alertloop provision test --output=yaml", false),
             ("alertloop doctor --output text --strict", true),
+            ("alertloop acknowledge", false),
+            ("alertloop acknowledge a 261121-b --output json --opensearch-url http://x", true),
+            ("alertloop acknowledge a --directly --url http://x", false),
             ("alertloop dead-letters", false),
             ("alertloop dead-letters list --reason json --source - --output json", true),
             ("alertloop dead-letters list --reason=", false),

@@ -80,6 +80,10 @@ pub struct Config {
     pub body_limit: usize,
     /// How long an answer waits for the record to be stored.
     pub wait: Duration,
+    /// How long may be between two heartbeats; zero where none is expected.
+    pub heartbeat: Duration,
+    /// After how many days without an alert a monitor is one that says nothing; 0 never.
+    pub silence_days: u32,
     /// How long a stop may take.
     pub drain: Duration,
     /// How long of that alerts are still taken while readiness says no.

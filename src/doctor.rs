@@ -5,7 +5,7 @@
 //! The order is that of an alert's way: our own folder, the store, what we keep there, and the way
 //! from the store to us.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     opensearch::Client,
@@ -14,11 +14,13 @@ use crate::{
 };
 
 mod folder;
+mod heartbeat;
 mod loopback;
 mod monitors;
 mod objects;
 mod report;
 mod rights;
+mod silence;
 mod store;
 
 pub use report::{Finding, Report, State};
@@ -38,6 +40,12 @@ pub struct Setup {
     pub secret_files: Vec<PathBuf>,
     /// Where `serve` listens.
     pub listen: SocketAddr,
+    /// How long may be between two heartbeats; zero where none is expected.
+    pub heartbeat: Duration,
+    /// After how many days without an alert a monitor is one that says nothing; 0 never.
+    pub silence_days: u32,
+    /// Whether monitors that do not send to us are looked at too.
+    pub all_monitors: bool,
     /// Our secret, where it is known.
     pub token: Option<WebhookToken>,
 }
@@ -78,7 +86,10 @@ async fn objects_and_back(
         Ok(live) => {
             objects::look(report, setup, &desired, &live, lacks_plugins);
             if live.has_alerting && live.channels.is_some() {
-                monitors::look(report, client, &desired).await;
+                if let Some(monitors) = monitors::look(report, client, &desired).await {
+                    silence::look(report, client, setup, &monitors).await;
+                    heartbeat::look(report, setup, &monitors).await;
+                }
                 loopback::deny_list(report, client, &setup.provisioning.webhook_url).await;
                 loopback::test(report, client, setup, &live).await;
             }
@@ -104,6 +115,9 @@ impl Setup {
             spool_max_bytes: 1 << 30,
             secret_files: Vec::new(),
             listen: ([127, 0, 0, 1], 0).into(),
+            heartbeat: Duration::ZERO,
+            silence_days: 0,
+            all_monitors: false,
             token: None,
         }
     }

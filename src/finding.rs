@@ -90,7 +90,8 @@ pub fn write(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
 }
 
 /// What somebody else wrote must not steer a terminal, nor begin a line.
-fn printable(text: &str) -> String {
+#[must_use]
+pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control()

@@ -5,6 +5,7 @@
 //! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in |
 //! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}`, `/mapi/dead-letters/export` | the login; without one, loopback | what was refused |
 //! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
+//! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
 //!
@@ -24,9 +25,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::{record::Naming, spool::Spool, writer};
+use crate::{heartbeat::Heartbeat, opensearch::Client, record::Naming, spool::Spool, writer};
 
 pub mod access;
+mod alerts;
 mod dead_letters;
 mod error;
 mod health;
@@ -44,12 +46,16 @@ pub struct State {
     pub spool: Arc<Spool>,
     /// How the writer fares.
     pub writer: Arc<writer::Health>,
+    /// The store, for what is asked of it in a request.
+    pub client: Client,
     /// Who may do what.
     pub access: Arc<access::Access>,
     /// What readiness tells.
     pub readiness: Arc<Readiness>,
     /// What the reconciler tells of itself.
     pub reconciler: Arc<crate::reconcile::Status>,
+    /// When a heartbeat came.
+    pub heartbeat: Arc<Heartbeat>,
     /// For the answer's prediction of `_index` and `_id`.
     pub naming: Naming,
     /// The largest body, in bytes.
@@ -98,6 +104,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/alert/{{source}}{end}")), post(intake::receive_from))
             .route(&at(&format!("/ping{end}")), get(health::ping))
             .route(&at(&format!("/ready{end}")), get(health::ready))
+            .route(&at(&format!("/alerts/{{id}}/acknowledge{end}")), post(alerts::acknowledge))
             .route(&at(&format!("/dead-letters{end}")), get(dead_letters::list))
             .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))
             .route(&at(&format!("/dead-letters/replay{end}")), post(dead_letters::replay))

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Source};
 
+pub mod heartbeat;
 mod listed;
 pub mod masked;
 mod opensearch;

@@ -5,11 +5,13 @@
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
 //! its outcome is known; what can never be stored stays among the [`dead_letters`]. [`provision`]
-//! makes the channel and the monitor that send to us. [`auth_setup`] gives OpenSearch the logins that
+//! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
+//! nothing any more, and [`acknowledge`] answers them. [`auth_setup`] gives OpenSearch the logins that
 //! its e-mails need.
 //!
 //! `alert`, `intake`, `record` and `lifecycle` are pure: no I/O, no clock, no environment.
 
+pub mod acknowledge;
 pub mod alert;
 pub mod app;
 pub mod auth_setup;
@@ -19,6 +21,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod doctor;
 pub mod finding;
+pub mod heartbeat;
 pub mod http;
 pub mod intake;
 pub mod intake_token;
@@ -31,6 +34,7 @@ pub mod reconcile;
 pub mod record;
 pub mod secrets;
 pub mod shutdown;
+pub mod silence;
 pub mod spool;
 pub mod telemetry;
 pub mod writer;

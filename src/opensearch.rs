@@ -20,10 +20,13 @@ use url::Url;
 
 use crate::secrets::Login;
 
+pub mod acknowledging;
+pub mod alert_search;
 pub mod alerting;
 pub mod alerts;
 pub mod bulk;
 pub mod cluster;
+pub mod jobs;
 pub mod notifications;
 pub mod records;
 pub mod rules;
@@ -152,6 +155,12 @@ impl Client {
         }
         let transport = builder.build().context("cannot prepare the connection to the store")?;
         Ok(Self { transport, timeout: settings.timeout, address: settings.url.to_string() })
+    }
+
+    /// The same client with another limit of one call.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
     }
 
     /// The base address, for people; there is no login in it.

@@ -27,7 +27,9 @@ use crate::{
     intake::{Encoding, Envelope},
     lease::{self, Lease, Standing},
     opensearch::{Client, Error, alerting::Stamp, notifications},
+    provision::desired::is_our_channel,
     record::Naming,
+    silence::{self, Asked},
     spool::{AppendError, Spool},
     telemetry,
     writer::Gate,
@@ -65,6 +67,8 @@ const APPENDED_AT_ONCE: usize = 64;
 const FULL_ENOUGH: u64 = 5_000;
 /// How many alerts are remembered as compared.
 const REMEMBERED: usize = 200_000;
+/// How often it is looked whether monitors say nothing.
+const LISTEN_EVERY: Duration = Duration::from_mins(1);
 /// How long the API must not know an alert before it is taken for over: what was just written may be
 /// ahead of it, and an answer can be incomplete while the store recovers.
 pub const MISSED_FOR: Duration = Duration::from_mins(5);
@@ -81,6 +85,8 @@ pub struct Settings {
     pub pattern: String,
     /// The address that channels post to.
     pub webhook: String,
+    /// After how many days without an alert a monitor is told; 0 for never.
+    pub silence_days: u32,
     /// How long the API must not know an alert before it is taken for over: [`MISSED_FOR`].
     pub missed_for: Duration,
 }
@@ -135,6 +141,8 @@ pub struct Reconciler {
     /// Alerts of open records that the API did not know at the last audit, and since when.
     unknown: HashMap<u64, Instant>,
     found: Found,
+    silence: silence::Watch,
+    listened: Option<Instant>,
 }
 
 impl Reconciler {
@@ -166,6 +174,8 @@ impl Reconciler {
             compared: HashMap::new(),
             unknown: HashMap::new(),
             found: Found::default(),
+            silence: silence::Watch::default(),
+            listened: None,
         }
     }
 
@@ -229,6 +239,7 @@ impl Reconciler {
             info!(missing, outdated, took_ms, "{what}");
         }
         looked?;
+        self.listen().await;
         histogram!(telemetry::RECONCILE_SECONDS).record(begun.elapsed());
         self.status.looked(clock::now(), missing, outdated);
         *look_due = begun + self.settings.interval;
@@ -246,7 +257,9 @@ impl Reconciler {
                 Ok(true)
             }
             Standing::Elsewhere { .. } => {
-                self.mark = None;
+                if self.mark.take().is_some() {
+                    self.silence.rest();
+                }
                 self.status.leads(false);
                 Ok(false)
             }
@@ -299,9 +312,23 @@ impl Reconciler {
         let all = notifications::configs(&self.client).await.map_err(at_channel)?;
         let ours = all.into_iter().filter(|(id, config)| {
             let url = config.pointer("/webhook/url").and_then(Value::as_str);
-            scope::is_our_channel(id) || url == Some(self.settings.webhook.as_str())
+            is_our_channel(id) || url == Some(self.settings.webhook.as_str())
         });
         Ok(ours.map(|(id, _)| id).collect())
+    }
+
+    /// Looks for monitors that should have run, or sent, and have not.
+    async fn listen(&mut self) {
+        if self.listened.is_some_and(|at| at.elapsed() < LISTEN_EVERY) {
+            return;
+        }
+        self.listened = Some(Instant::now());
+        let days = self.settings.silence_days;
+        let asked = Asked { now: clock::now(), all: true, days };
+        let listened = self.silence.look(&self.client, self.scope.members(), asked);
+        if let Err(fault) = listened.await {
+            debug!(error = %fault, "cannot tell which monitors say nothing");
+        }
     }
 
     /// Renews the lease within a long look.

@@ -98,6 +98,14 @@ pub const OLDEST_DEAD_LETTER_AGE: &str = "alertloop_oldest_dead_letter_age_secon
 pub const STORE_UP: &str = "alertloop_store_up";
 /// Counter: senders' tests, which leave nothing else.
 pub const TEST_POSTS: &str = "alertloop_test_posts_total";
+/// Counter: heartbeats that came to this process.
+pub const HEARTBEATS: &str = "alertloop_heartbeats_total";
+/// Gauge: age of the last of them, or how long we wait for the first.
+pub const HEARTBEAT_AGE: &str = "alertloop_heartbeat_age_seconds";
+/// Gauge: 1 while none came in time, else 0.
+pub const HEARTBEAT_LATE: &str = "alertloop_heartbeat_late";
+/// Gauge, with the label `reason`: enabled monitors that say nothing.
+pub const SILENT_MONITORS: &str = "alertloop_silent_monitors";
 /// Counter: bulk requests sent to the store.
 pub const BULK_REQUESTS: &str = "alertloop_bulk_requests_total";
 /// Histogram: how long a bulk request took.
@@ -158,6 +166,7 @@ fn describe() {
         (BULK_REQUESTS, "Bulk requests sent to the store"),
         (RECONCILED, "States of alerts that no webhook had told, found in the Alerting API"),
         (TEST_POSTS, "Tests of senders, which leave nothing else"),
+        (HEARTBEATS, "Heartbeats that came to this process"),
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);
@@ -181,10 +190,17 @@ fn describe() {
         ),
         (RECONCILED_MONITORS, Unit::Count, "Monitors whose alerts become records"),
         (STORE_UP, Unit::Count, "1 while the store takes alerts, else 0"),
+        (
+            HEARTBEAT_AGE,
+            Unit::Seconds,
+            "Age of the last heartbeat, or how long the first is waited for",
+        ),
+        (HEARTBEAT_LATE, Unit::Count, "1 while no heartbeat came in time, else 0"),
     ] {
         describe_gauge!(name, unit, help);
         gauge!(name).set(0);
     }
+    describe_gauge!(SILENT_MONITORS, Unit::Count, "Enabled monitors that say nothing, by reason");
     describe_histogram!(BULK_SECONDS, Unit::Seconds, "How long a bulk request took");
     describe_histogram!(
         RECONCILE_SECONDS,

@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     doctor::{self, Setup},
     opensearch::Client,
+    reconcile::Monitors,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -44,5 +45,8 @@ fn setup(config: Config) -> anyhow::Result<Setup> {
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files,
         listen: config.listen,
+        heartbeat: config.heartbeat,
+        silence_days: config.silence_days,
+        all_monitors: config.reconcile_monitors == Monitors::All,
     })
 }

@@ -91,6 +91,13 @@ pub(super) fn body_limit(text: &str) -> Result<usize, &'static str> {
     units::bytes(text).and_then(|bytes| usize::try_from(bytes).map_err(|_| "is too large"))
 }
 
+pub(super) fn days(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        Ok(days @ 0..=3_650) => Ok(days),
+        _ => Err("needs a whole number of days, at most 3650, like 30; 0 for never"),
+    }
+}
+
 pub(super) fn store_kind(text: &str) -> Result<StoreKind, &'static str> {
     match text {
         "opensearch-local" => Ok(StoreKind::OpenSearchLocal),

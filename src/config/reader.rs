@@ -66,6 +66,8 @@ where
         let spool_max_bytes = self.parse("ALERTLOOP_SPOOL_MAX_BYTES", units::bytes);
         let body_limit = self.parse("ALERTLOOP_BODY_LIMIT", parse::body_limit);
         let wait = self.parse("ALERTLOOP_WAIT", units::span);
+        let heartbeat = self.parse("ALERTLOOP_HEARTBEAT", units::span);
+        let silence_days = self.parse("ALERTLOOP_SILENCE_DAYS", parse::days);
         let drain = self.parse("ALERTLOOP_DRAIN", units::span);
         let stop_grace = self.parse("ALERTLOOP_STOP_GRACE", units::span);
         let compat = self.parse("ALERTLOOP_COMPAT", parse::compat);
@@ -94,6 +96,8 @@ where
             spool_max_bytes: spool_max_bytes?,
             body_limit: body_limit?,
             wait: wait?,
+            heartbeat: heartbeat?,
+            silence_days: silence_days?,
             drain: drain?,
             stop_grace: stop_grace?,
             secret_files: std::mem::take(&mut self.secret_files),

@@ -140,6 +140,12 @@ pub static TABLE: &[Setting] = &[
         "How long an answer waits for the record to be stored; 0 does not wait",
     ),
     value(
+        "ALERTLOOP_HEARTBEAT",
+        "0",
+        INTAKE,
+        "How long may be between two heartbeats, like 3m, before that is told; 0 expects none",
+    ),
+    value(
         "ALERTLOOP_ADMIN_USER",
         "",
         PAGE,
@@ -183,6 +189,12 @@ pub static TABLE: &[Setting] = &[
         "Folder of the spool and of generated secrets; one process at a time",
     ),
     value("ALERTLOOP_SPOOL_MAX_BYTES", "10GiB", PROCESS, "Size at which the spool takes no more"),
+    value(
+        "ALERTLOOP_SILENCE_DAYS",
+        "0",
+        PROCESS,
+        "Days without an alert after which a monitor is told as one that says nothing; 0 for never",
+    ),
     value("ALERTLOOP_DRAIN", "10s", PROCESS, "How long a stop may take"),
     value(
         "ALERTLOOP_STOP_GRACE",

@@ -1,8 +1,6 @@
 //! All monitors: those that send nowhere, those that feed on themselves, and those whose webhooks
 //! were lost or whose queries fail.
 
-use std::collections::BTreeMap;
-
 use super::Report;
 use crate::{
     opensearch::{
@@ -11,23 +9,25 @@ use crate::{
         alerts::{self, Failed},
         notifications,
     },
-    provision::{
-        desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID},
-        loop_guard,
-    },
+    provision::{desired::Desired, loop_guard},
+    silence::{newest, sends_to_us, why_action_failed},
 };
 
-/// How Alerting begins the error of an alert whose webhook (or another action) failed. There is no
-/// other sign of it; the same on 2.19.4, 3.4.0 and 3.8.0.
-const FAILED_ACTION: &str = "Failed running action";
 /// The most of the store's words that are repeated, in bytes.
 const WORDS: usize = 300;
 
-/// What a look at all monitors shows.
-pub(super) async fn look(report: &mut Report, client: &Client, desired: &Desired) {
+/// What a look at all monitors shows; gives the monitors, unless they cannot be read.
+pub(super) async fn look(
+    report: &mut Report,
+    client: &Client,
+    desired: &Desired,
+) -> Option<Vec<Monitor>> {
     let monitors = match alerting::monitors(client).await {
         Ok(monitors) => monitors,
-        Err(fault) => return report.unread("monitors", &fault),
+        Err(fault) => {
+            report.unread("monitors", &fault);
+            return None;
+        }
     };
     let said = report.findings.len();
     sends_nowhere(report, client, &monitors).await;
@@ -46,6 +46,7 @@ pub(super) async fn look(report: &mut Report, client: &Client, desired: &Desired
         Ok(failed) => lost(report, &monitors, failed),
         Err(fault) => report.unread("lost", &fault),
     }
+    Some(monitors)
 }
 
 async fn sends_nowhere(report: &mut Report, client: &Client, monitors: &[Monitor]) {
@@ -67,29 +68,19 @@ async fn sends_nowhere(report: &mut Report, client: &Client, monitors: &[Monitor
     }
 }
 
-fn sends_to_us(monitor: &Monitor) -> bool {
-    monitor.channels().iter().any(|id| [CHANNEL_ID, OLD_CHANNEL_ID].contains(id))
-}
-
 /// The newest failure of each monitor that sends to us.
 fn lost(report: &mut Report, monitors: &[Monitor], failed: Vec<Failed>) {
     let ours = |id: &str| monitors.iter().any(|one| one.id == id && sends_to_us(one));
-    let mut newest: BTreeMap<String, Failed> = BTreeMap::new();
-    for failure in failed.into_iter().filter(|failure| ours(&failure.monitor_id)) {
-        let known = newest.get(&failure.monitor_id);
-        if known.is_none_or(|known| known.at < failure.at) {
-            newest.insert(failure.monitor_id.clone(), failure);
-        }
-    }
+    let newest = newest(failed, ours);
     if newest.is_empty() {
         return report.ok("lost", "no alert of a monitor that sends to us is in an error");
     }
     for failure in newest.into_values() {
+        let why = why_action_failed(&failure);
         let Failed { monitor_name: name, at, message, .. } = failure;
         let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
-        if let Some(rest) = message.strip_prefix(FAILED_ACTION) {
-            let why = notifications::status_text(rest.trim_start_matches([':', ' ']));
-            let what = format!("a webhook of {name:?} was lost{at}: {}", cut(&why));
+        if let Some(why) = why {
+            let what = format!("a webhook of {name:?} was lost{at}: {why}");
             let mend = "see the line `webhook`; OpenSearch does not send it again, and with a \
                         throttle it sends nothing until that is over";
             report.warn("lost", what, mend);
@@ -110,6 +101,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::State, *};
+    use crate::provision::desired::{CHANNEL_ID, OLD_CHANNEL_ID};
 
     fn monitor(id: &str, channel: &str) -> Monitor {
         let body = json!({"name": id, "triggers": [

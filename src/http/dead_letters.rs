@@ -153,7 +153,7 @@ impl Drop for Told<'_> {
     }
 }
 
-fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), ApiError> {
+pub(super) fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), ApiError> {
     if state.access.may_read(headers, peer) {
         return Ok(());
     }
@@ -164,15 +164,19 @@ fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), Api
     Err(ApiError::NotFound(how.to_owned()))
 }
 
-/// Reads a selection, which must say that it is JSON: a browser lets any page on the web post a
-/// form or plain text to us, with the login it knows or from this machine. For JSON it asks us
-/// first (a preflight), and we do not allow it.
-async fn selection(headers: &HeaderMap, body: Body) -> Result<Selection, ApiError> {
+/// Refuses what does not say that it is JSON: a browser lets any page on the web post a form or plain
+/// text to us, with the login it knows or from this machine. For JSON it asks us first (a preflight),
+/// and we do not allow it.
+pub(super) fn must_be_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-    if !kind.trim().eq_ignore_ascii_case("application/json") {
-        return Err(ApiError::NotJson);
-    }
+    let is_json = kind.trim().eq_ignore_ascii_case("application/json");
+    if is_json { Ok(()) } else { Err(ApiError::NotJson) }
+}
+
+/// Reads a selection.
+async fn selection(headers: &HeaderMap, body: Body) -> Result<Selection, ApiError> {
+    must_be_json(headers)?;
     let bytes = body::to_bytes(body, SELECTION).await.map_err(|_| {
         ApiError::BadRequest(format!("the selection did not come, or has over {SELECTION} bytes"))
     })?;

@@ -9,7 +9,7 @@ use metrics::counter;
 use serde_json::json;
 use tracing::error;
 
-use crate::{spool::AppendError, telemetry};
+use crate::{opensearch, spool::AppendError, telemetry};
 
 /// Seconds after which a sender may come again: the only refusal that OpenSearch, Graylog,
 /// Alertmanager and ElastAlert2 all repeat is a 503, and OpenSearch waits for at most 50 s.
@@ -49,6 +49,9 @@ pub enum ApiError {
     /// 503: what was asked for cannot be read now.
     #[error("the spool cannot be read: {0}")]
     Unreadable(#[from] rusqlite::Error),
+    /// 503: the store is needed, and cannot be asked.
+    #[error("the alert cannot be looked up in OpenSearch: {0}; ask again when it answers")]
+    StoreAway(#[from] opensearch::Error),
     /// 503: part of it was done.
     #[error("it ended after {done} of them: {cause}; ask again for the rest")]
     Unfinished {
@@ -68,9 +71,10 @@ impl ApiError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NotKept(_) | Self::Unreadable(_) | Self::Unfinished { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotKept(_)
+            | Self::Unreadable(_)
+            | Self::StoreAway(_)
+            | Self::Unfinished { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -18,7 +18,7 @@ use metrics::gauge;
 use serde_json::{Value, json};
 
 use super::{ApiError, State};
-use crate::{clock, telemetry};
+use crate::{clock, heartbeat::Beat, telemetry};
 
 /// What readiness tells besides what it finds out itself.
 #[derive(Default)]
@@ -97,9 +97,23 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
         },
         "provisioning": provisioning,
         "reconciler": state.reconciler.detail(),
+        "heartbeat": heartbeat(state.heartbeat.beat(clock::now())),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
+}
+
+/// How the heartbeat stands; `null` where none is expected and none has come.
+fn heartbeat(beat: Beat) -> Value {
+    let Beat { expected, last, is_late, .. } = beat;
+    if expected.is_none() && last.is_none() {
+        return Value::Null;
+    }
+    json!({
+        "expected_every_seconds": expected.map(|expected| expected.as_secs_f64()),
+        "last": last.map(|last| last.to_string()),
+        "late": is_late,
+    })
 }
 
 /// The metrics as Prometheus reads them.
@@ -125,6 +139,11 @@ pub async fn metrics(
     gauge!(telemetry::OLDEST_UNSTORED_AGE).set(age(held.oldest));
     gauge!(telemetry::OLDEST_DEAD_LETTER_AGE).set(age(held.oldest_dead_letter));
     gauge!(telemetry::STORE_UP).set(if state.writer.is_ok() { 1.0 } else { 0.0 });
+    let beat = state.heartbeat.beat(clock::now());
+    if beat.expected.is_some() || beat.last.is_some() {
+        gauge!(telemetry::HEARTBEAT_AGE).set(beat.age.as_secs_f64());
+        gauge!(telemetry::HEARTBEAT_LATE).set(if beat.is_late { 1.0 } else { 0.0 });
+    }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, state.metrics.render()).into_response())
 }

@@ -98,6 +98,11 @@ async fn take(
         let token = state.access.token_of(&parts.headers, parts.uri.query());
         return Ok(Json(answer_to_test(&body, token.as_ref())).into_response());
     }
+    if intake::heartbeat::read(&body).is_some() {
+        counter!(telemetry::HEARTBEATS).increment(1);
+        state.heartbeat.came(clock::now());
+        return Ok(Json(json!({ "result": { "result": "heartbeat" } })).into_response());
+    }
     keep(state, envelope(body), wait(&parts.headers)).await
 }
 

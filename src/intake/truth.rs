@@ -78,7 +78,7 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         as_of,
         is_reconciled: true,
         is_composite: text("monitor_id").is_none() && text("workflow_id").is_some(),
-        bucket: Bucket::of_content(&json["agg_alert_content"]),
+        bucket: bucket(json),
         body: related(json),
         error: message.filter(|message| !message.starts_with(FAILED_ACTION)),
         ..Alert::of(Source::Reconciler)
@@ -104,6 +104,15 @@ pub fn vanished(id: &str, record: &Value) -> Value {
         "trigger_name": event["reason"],
         "start_time": ms("start"), "end_time": ms("end").max(event["sequence"].as_i64()),
     })
+}
+
+/// The reconciler puts the `inputs` of its monitor beside it, which tell what the bucket is made of.
+fn bucket(json: &Value) -> Option<Bucket> {
+    let mut bucket = Bucket::of_content(&json["agg_alert_content"])?;
+    if json.get("inputs").is_some() {
+        bucket.learn(json);
+    }
+    Some(bucket)
 }
 
 /// What else the alert names: its bucket, its documents, the alerts that it is made of.

@@ -37,7 +37,7 @@ pub enum Family {
 }
 
 impl Family {
-    const fn path(self) -> &'static str {
+    pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Monitor => MONITORS,
             Self::Workflow => WORKFLOWS,

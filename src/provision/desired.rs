@@ -23,6 +23,12 @@ use crate::{
 pub const CHANNEL_ID: &str = "malcolm-api-loopback-webhook";
 /// The channel's id as Malcolm spelled it until May 2026; its monitors may still point there.
 pub const OLD_CHANNEL_ID: &str = "malcolm-api-loopback-webook";
+/// Whether the id is of the channel that is made to send to us.
+#[must_use]
+pub fn is_our_channel(id: &str) -> bool {
+    [CHANNEL_ID, OLD_CHANNEL_ID].contains(&id)
+}
+
 /// The name of the monitor that shows how the loop is used.
 pub const MONITOR_NAME: &str = "Malcolm API Loopback Monitor";
 /// The header that carries the shared secret.

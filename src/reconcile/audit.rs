@@ -16,6 +16,7 @@ use super::{
 use crate::{
     intake::truth,
     opensearch::{
+        alert_search::any_of,
         alerts::{self, Query},
         records::OpenRecords,
     },
@@ -58,7 +59,7 @@ impl Reconciler {
                 .collect();
             for part in over.chunks(ASKED_AT_ONCE) {
                 let ids: Vec<_> = part.iter().map(|one| one.alert.as_str()).collect();
-                let search = query::with_ids(&ids);
+                let search = any_of("_id", &ids);
                 let query = Query {
                     search: &search,
                     newest_by: "start_time",

@@ -76,7 +76,7 @@ impl Reconciler {
         self.keep_lease().await?;
         let known = self.gate.borrow().clone().unwrap_or_default();
         let mut candidates: Vec<(Value, Record, [u64; 2])> = Vec::new();
-        for alert in alerts {
+        for mut alert in alerts {
             self.observe(&alert);
             let hashes = [self.hash(alert["id"].as_str()), self.standing(&alert)];
             let before = self.compared.get(&hashes[0]);
@@ -84,6 +84,7 @@ impl Reconciler {
             if how.in_scope && !self.scope.includes(&alert) || how.skips_compared && is_compared {
                 continue;
             }
+            self.scope.complete(&mut alert);
             match truth::read(&alert) {
                 Ok(read) => {
                     let receipt = Receipt { received: clock::now(), hash: "" };

@@ -1,5 +1,7 @@
 //! Searches for alerts, in the words of a `query_string`. Pure.
 
+use crate::opensearch::alert_search::any_of;
+
 /// States of an alert that is not over.
 pub const OPEN: &str = "state:(ACTIVE OR ACKNOWLEDGED OR ERROR)";
 /// State of an alert whose monitor or trigger was deleted.
@@ -23,7 +25,7 @@ pub fn changed(since: i64, ids: &[&str]) -> String {
     let mut parts: Vec<String> =
         MOVING.iter().map(|(field, filter)| within(field, filter, since, None)).collect();
     if !ids.is_empty() {
-        parts.push(with_ids(ids));
+        parts.push(any_of("_id", ids));
     }
     format!("({})", parts.join(" OR "))
 }
@@ -39,12 +41,6 @@ pub fn within(field: &str, filter: &str, from: i64, to: Option<i64>) -> String {
     }
 }
 
-/// Those with these ids.
-#[must_use]
-pub fn with_ids(ids: &[&str]) -> String {
-    format!("_id:({})", either(ids))
-}
-
 /// Only those of these monitors, and of composite ones; nothing where there are too many to name.
 #[must_use]
 pub fn narrowed(search: &str, monitors: &[&str], workflows: &[&str]) -> String {
@@ -55,31 +51,12 @@ pub fn narrowed(search: &str, monitors: &[&str], workflows: &[&str]) -> String {
     let search = if search.is_empty() { String::new() } else { format!("{search} AND ") };
     let mut of = Vec::new();
     if !monitors.is_empty() {
-        of.push(format!("monitor_id:({})", either(monitors)));
+        of.push(any_of("monitor_id", monitors));
     }
     if !workflows.is_empty() {
-        of.push(format!("workflow_id:({})", either(workflows)));
+        of.push(any_of("workflow_id", workflows));
     }
     format!("{search}({})", of.join(" OR "))
-}
-
-fn either(ids: &[&str]) -> String {
-    let quoted: Vec<_> = ids.iter().map(|id| quoted(id)).collect();
-    quoted.join(" OR ")
-}
-
-/// As one word, whatever is in it.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for letter in text.chars() {
-        if matches!(letter, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(letter);
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]
@@ -101,14 +78,13 @@ mod tests {
         assert_eq!(narrowed("x", &["m", "n"], &["w"]), both);
         let many: Vec<_> = (0..=MOST_NAMED).map(|_| "m").collect();
         assert_eq!(narrowed("x", &many, &[]), "x");
-        assert_eq!(with_ids(&["a\"b\\"]), r#"_id:("a\"b\\")"#);
     }
 
     #[test]
     fn the_longest_search_fits_into_a_request_line() {
         let id = "error-alert-AbCdEfGhIjKlMnOpQrSt-01234567-89ab-cdef-0123-456789abcdef";
         let ids: Vec<_> = (0..super::super::ASKED_AT_ONCE).map(|_| id).collect();
-        let encoded = crate::opensearch::segment(&with_ids(&ids)).len();
+        let encoded = crate::opensearch::segment(&any_of("_id", &ids)).len();
         assert!(encoded < 3_700, "{encoded}");
         let monitors: Vec<_> = (0..MOST_NAMED).map(|_| "AbCdEfGhIjKlMnOpQrSt").collect();
         let search = narrowed(&changed(1_800_000_000_000, &[]), &monitors, &[]);

@@ -4,19 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use crate::{
-    opensearch::alerting::Monitor,
-    provision::desired::{CHANNEL_ID, OLD_CHANNEL_ID},
-};
+use crate::{heartbeat, opensearch::alerting::Monitor, provision::desired::is_our_channel};
 
 /// The index of the alerts of ordinary monitors.
 const ALERTS: &str = ".opendistro-alerting-alerts";
-
-/// Whether a channel is ours by its id.
-#[must_use]
-pub fn is_our_channel(id: &str) -> bool {
-    [CHANNEL_ID, OLD_CHANNEL_ID].contains(&id)
-}
 
 /// Which monitors count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +23,10 @@ pub enum Monitors {
 #[derive(Debug, Default)]
 pub struct Scope {
     all: bool,
+    /// Their settings, without what they search and send.
+    members: Vec<Monitor>,
+    /// What bucket-level monitors make their buckets of: their inputs, by id.
+    inputs: HashMap<String, Value>,
     monitors: BTreeSet<String>,
     workflows: BTreeSet<String>,
     /// Those that count or did.
@@ -55,8 +50,11 @@ impl Scope {
         before: Self,
     ) -> Self {
         let ours = |id: &str| is_our_channel(id) || channels.contains(id);
-        let counts =
-            |one: &&Monitor| which == Monitors::All || one.channels().into_iter().any(ours);
+        // A heartbeat is no alert; as one it would last for ever.
+        let counts = |one: &&Monitor| {
+            (which == Monitors::All || one.channels().into_iter().any(ours))
+                && !heartbeat::is_sender(&one.body)
+        };
         let ids = |list: &[Monitor]| {
             list.iter().filter(counts).map(|one| one.id.clone()).collect::<BTreeSet<_>>()
         };
@@ -69,10 +67,17 @@ impl Scope {
         for one in monitors.iter().chain(workflows).filter(is_seen) {
             known.insert(one.id.clone(), one.name().to_owned());
         }
+        let members: Vec<_> =
+            monitors.iter().chain(workflows).filter(counts).map(without_searches).collect();
+        let inputs = monitors.iter().filter(counts).filter_map(|one| {
+            let is_of_buckets = one.body["monitor_type"] == "bucket_level_monitor";
+            is_of_buckets.then(|| (one.id.clone(), one.body["inputs"].clone()))
+        });
+        let inputs = inputs.collect();
         let (monitors, workflows) = (ids(monitors), ids(workflows));
         let mut former = before.former;
         former.extend(monitors.iter().chain(&workflows).cloned());
-        Self { all: which == Monitors::All, monitors, workflows, former, known }
+        Self { all: which == Monitors::All, members, inputs, monitors, workflows, former, known }
     }
 
     /// Whether an alert, as the API tells it, is one of theirs.
@@ -93,6 +98,20 @@ impl Scope {
             alert[key].as_str().is_some_and(|id| !id.is_empty() && self.former.contains(id))
         };
         self.includes(alert) || is_former("monitor_id") || is_former("workflow_id")
+    }
+
+    /// The monitors and workflows that count, without what they search and send.
+    #[must_use]
+    pub fn members(&self) -> &[Monitor] {
+        &self.members
+    }
+
+    /// Adds to an alert what its record needs of its monitor: what its bucket is made of.
+    pub fn complete(&self, alert: &mut Value) {
+        let inputs = alert["monitor_id"].as_str().and_then(|id| self.inputs.get(id));
+        if let (Some(inputs), Some(alert)) = (inputs.cloned(), alert.as_object_mut()) {
+            alert.insert("inputs".to_owned(), inputs);
+        }
     }
 
     /// Whether there is nobody whose alerts could count.
@@ -125,11 +144,23 @@ impl Scope {
     }
 }
 
+/// A thousand whole monitors take megabytes.
+fn without_searches(monitor: &Monitor) -> Monitor {
+    let mut body = monitor.body.clone();
+    if let Some(body) = body.as_object_mut() {
+        for part in ["inputs", "triggers", "user", "ui_metadata"] {
+            body.remove(part);
+        }
+    }
+    Monitor { body, ..monitor.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::provision::desired::{CHANNEL_ID, OLD_CHANNEL_ID};
 
     fn monitor(id: &str, channel: &str) -> Monitor {
         let body = json!({"name": format!("name of {id}"), "triggers": [

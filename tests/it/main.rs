@@ -12,6 +12,7 @@
     reason = "a test may fail loudly, start tasks and look at the clock"
 )]
 
+mod acknowledge;
 mod auth_setup;
 mod compat;
 mod dead_letters;
@@ -32,6 +33,7 @@ mod races;
 mod reconcile;
 mod rehearsal;
 mod secured;
+mod silence;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;

@@ -398,6 +398,7 @@ async fn an_alert_that_opensearch_has_forgotten_is_over_and_marked() {
         naming: Naming { index, time_field: "firstPacket".to_owned() },
         pattern: store.pattern().to_owned(),
         webhook: nowhere(),
+        silence_days: 0,
         missed_for: Duration::ZERO,
     };
     let (_open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));

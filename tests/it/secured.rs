@@ -448,8 +448,6 @@ impl<'a> Ground<'a> {
             self.get("/_plugins/_alerting/destinations"),
             self.get("/_plugins/_alerting/stats"),
             self.get(&format!("{monitors}/alerts")),
-            self.call(Method::Post, format!("{one}/_acknowledge/alerts"), nobody.clone()),
-            self.call(Method::Post, format!("{flow}/_acknowledge/alerts"), nobody),
             self.get(&one),
             self.call(Method::Post, format!("{monitors}/_search"), all),
             self.call(Method::Post, monitors.to_owned(), monitor.clone()),
@@ -461,6 +459,8 @@ impl<'a> Ground<'a> {
             self.call(Method::Put, flow.clone(), workflow),
             self.call(Method::Post, format!("{flow}/_execute?dryrun=true"), json!({})),
             self.call(Method::Delete, format!("{workflows}/nobody"), none()),
+            self.call(Method::Post, format!("{one}/_acknowledge/alerts"), nobody.clone()),
+            self.call(Method::Post, format!("{flow}/_acknowledge/alerts"), nobody),
         ]
     }
 

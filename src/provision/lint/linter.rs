@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     finding::Finding,
+    heartbeat,
     opensearch::{Client, alerting, notifications, scripts, searching},
     record::{Naming, fields::FieldSet},
 };
@@ -136,6 +137,9 @@ impl<'a> Linter<'a> {
         if self.report.findings.len() == before {
             let what = match ours.len() {
                 0 => "sends nothing to us; its query, trigger and messages work".to_owned(),
+                _ if heartbeat::is_sender(monitor) => {
+                    "sends heartbeats, which make no records".to_owned()
+                }
                 _ => format!(
                     "its messages are JSON that needs no repair, and tell monitor, trigger, period and alert ({messages} rendered)"
                 ),

@@ -225,6 +225,13 @@ impl Process {
         format!("http://{}{path}", self.address)
     }
 
+    /// Whether it has logged a line that begins so.
+    pub fn has_said(&self, message: &str) -> bool {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter()
+            .any(|line| line["message"].as_str().is_some_and(|said| said.starts_with(message)))
+    }
+
     /// What it logged as a warning or worse, so far.
     pub fn warnings(&self) -> Vec<Value> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
