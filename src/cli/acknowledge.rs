@@ -32,7 +32,7 @@ pub(super) struct AcknowledgeArgs {
         value_name = "ALERT_ID",
         required = true,
         value_parser = NonEmptyStringValueParser::new(),
-        help = "An alert's own id, or the _id of its record (yymmdd-ID)"
+        help = "An alert's own id (after -- where it begins with -), or the _id of its record (yymmdd-ID)"
     )]
     ids: Vec<String>,
     /// Ask the service at this address

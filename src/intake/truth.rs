@@ -61,13 +61,15 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         "DELETED" => (Phase::Released, latest.and_then(after)),
         other => return Err(Undecodable(format!("an alert in the unknown state {other:?}"))),
     };
+    let is_composite = text("monitor_id").is_none() && text("workflow_id").is_some();
     let message = text("error_message").filter(|_| state == "ERROR");
     let mut alert = Alert {
         id: Some(id),
         // An alert of a composite monitor has no monitor.
-        rule: match text("monitor_id") {
-            Some(id) => Named { id: Some(id), name: text("monitor_name") },
-            None => Named { id: text("workflow_id"), name: text("workflow_name") },
+        rule: if is_composite {
+            Named { id: text("workflow_id"), name: text("workflow_name") }
+        } else {
+            Named { id: text("monitor_id"), name: text("monitor_name") }
         },
         trigger: Named { id: text("trigger_id"), name: text("trigger_name") },
         severity: severity(json.get("severity")),
@@ -77,7 +79,7 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         phase,
         as_of,
         is_reconciled: true,
-        is_composite: text("monitor_id").is_none() && text("workflow_id").is_some(),
+        is_composite,
         bucket: bucket(json),
         body: related(json),
         error: message.filter(|message| !message.starts_with(FAILED_ACTION)),

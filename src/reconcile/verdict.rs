@@ -68,7 +68,11 @@ mod tests {
             record["tags"] = json!(["reconciled"]);
             record["event"]["ingested"] = json!("2026-11-06T06:00:00.000Z");
         }
-        let Value::Object(record) = record else { unreachable!() };
+        let Value::Object(mut record) = record else { unreachable!() };
+        if action == "released" {
+            // With its duration.
+            record = lifecycle::merge(record.clone(), record);
+        }
         record
     }
 

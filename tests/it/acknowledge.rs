@@ -249,14 +249,14 @@ async fn the_command_asks_the_service_and_without_one_the_store() {
     let listen = app.address().to_string();
 
     let told = command(&scene.store, &listen);
-    let (code, out, errors) = Process::output(&told, &["acknowledge", &first, &first]);
+    let (code, out, errors) = Process::output(&told, &["acknowledge", "--", &first, &first]);
     assert_eq!((code, out.lines().count()), (0, 1), "{out}{errors}");
     assert!(out.starts_with(&format!("acknowledged  {first}  \"by the service of ")), "{out}");
     assert_eq!(scene.store.wait_for_records(1).await[0]["_source"]["event"]["id"], json!(first));
     app.stop().await;
 
     let (code, out, errors) =
-        Process::output(&told, &["acknowledge", "--output", "json", &second, &first, "none"]);
+        Process::output(&told, &["acknowledge", "--output", "json", "--", &second, &first, "none"]);
     let answers: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{errors}"));
     let outcomes: Vec<_> =
         answers.as_array().expect("all").iter().map(|one| &one["outcome"]).collect();
@@ -270,7 +270,7 @@ async fn the_command_asks_the_service_and_without_one_the_store() {
     assert_eq!(scene.store.records().await.len(), 1, "the record follows later");
 
     let url = format!("http://{listen}");
-    let (code, _, errors) = Process::output(&told, &["acknowledge", &first, "--url", &url]);
+    let (code, _, errors) = Process::output(&told, &["acknowledge", "--url", &url, "--", &first]);
     assert_eq!(code, 1, "{errors}");
     assert!(errors.contains("the service does not answer at"), "{errors}");
     assert_eq!(Process::output(&told, &["acknowledge"]).0, 2);

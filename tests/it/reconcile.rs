@@ -204,8 +204,10 @@ async fn webhook_and_reconciler_at_the_same_time_make_one_document() {
         assert_eq!(source["tags"], Value::Null, "a webhook told of it: {source:#}");
     }
     looked(&app).await;
-    let all = store.records().await;
-    assert_eq!(all.len(), MONITORS, "{all:#?}");
+    for number in 0..MONITORS {
+        let records = records(&store, &format!("it: race {number}")).await;
+        assert_eq!(records.len(), 1, "{records:#?}");
+    }
     for monitor in monitors {
         monitor.remove().await;
     }
@@ -417,14 +419,24 @@ async fn an_alert_that_opensearch_has_forgotten_is_over_and_marked() {
     let stop = CancellationToken::new();
     let until = stop.clone();
     let task = tokio::spawn(async move { reconciler.run(&until).await });
-    tokio::time::timeout(PATIENCE, spool.appended()).await.expect("an entry");
-    let entries = spool.next_batch(0, 10, 1 << 20).expect("entries");
+    // Alerts of other tests may be there too: their monitors send to the same channel.
+    let found = async {
+        loop {
+            let entries = spool.next_batch(0, 1_000, 1 << 20).expect("entries");
+            let alerts = entries.iter().flat_map(|one| intake::decode(&one.envelope, 1 << 20));
+            let alerts: Vec<_> = alerts.flatten().map(|alert| alert.expect("an alert")).collect();
+            assert!(alerts.iter().all(|alert| alert.id.as_deref() != Some("foreign")));
+            let found = alerts.into_iter().find(|one| one.id.as_deref() == Some("forgotten"));
+            match found {
+                Some(alert) => return alert,
+                None => spool.appended().await,
+            }
+        }
+    };
+    let alert = tokio::time::timeout(PATIENCE, found).await.expect("an entry");
     stop.cancel();
     task.await.expect("an end");
-    assert_eq!(entries.len(), 1, "{entries:#?}");
-    let alerts = intake::decode(&entries[0].envelope, 1 << 20).expect("an alert");
-    let alert = alerts[0].as_ref().expect("an alert");
-    assert_eq!((alert.id.as_deref(), alert.phase), (Some("forgotten"), Phase::Released));
+    assert_eq!(alert.phase, Phase::Released);
     assert_eq!(alert.tags, [intake::truth::ORPHANED]);
     assert_eq!(alert.end, "2026-11-20T05:10:00Z".parse().ok());
     spool.close().await;
