@@ -577,7 +577,8 @@ async fn with_the_shipped_roles_the_whole_loop_works() {
     let roles = shipped(&store, &["alertloop", "alertloop_provisioning"]);
     let user = User::new(&store, &Permissions::of(&roles)).await;
     let access = user.access();
-    let more = [pairs(&access), vec![("ALERTLOOP_TEMPLATE", "auto")]].concat();
+    let own = vec![("ALERTLOOP_TEMPLATE", "auto"), ("ALERTLOOP_RECONCILE_INTERVAL", "1s")];
+    let more = [pairs(&access), own].concat();
     let app = App::start_provisioning_with(&store, &more).await;
     app.wait_until_provisioned().await;
 
@@ -602,7 +603,28 @@ async fn with_the_shipped_roles_the_whole_loop_works() {
     let record = records.iter().find(|hit| hit["_source"]["event"]["dataset"] == "alerting");
     let record = record.unwrap_or_else(|| panic!("{records:#?}"));
     assert_eq!(record["_source"]["event"]["hits"], 1);
-    assert!(record["_source"]["event"]["id"].is_string(), "the user may ask for the alert's id");
+    let id = record["_source"]["event"]["id"].as_str().expect("the user may ask for the id");
+
+    let acknowledge = app.post(&format!("/mapi/alerts/{id}/acknowledge"));
+    let acknowledge = acknowledge.header("content-type", "application/json").body("{}");
+    let acknowledged = Answer::of(acknowledge).await;
+    assert_eq!(acknowledged.json["outcome"], "acknowledged", "{:#}", acknowledged.json);
+    monitor["triggers"][0]["query_level_trigger"]["condition"]["script"]["source"] = json!("false");
+    user.client().call(Method::Put, &one, Some(&monitor)).await.expect("an edit");
+    user.client().call(Method::Post, &run, None).await.expect("a run");
+    let over = async {
+        loop {
+            let records = store.records().await;
+            if records.iter().any(|hit| hit["_source"]["event"]["action"] == "released") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let is_over = tokio::time::timeout(Duration::from_secs(30), over).await.is_ok();
+    let reconciler = Answer::of(app.get("/readyz")).await.json["reconciler"].take();
+    assert!(is_over, "the user may read what has become of the alert: {reconciler:#}");
+    assert_eq!((&reconciler["leads"], &reconciler["trouble"]), (&json!(true), &Value::Null));
 
     let mut settings = user.settings();
     let webhook = app.url("/mapi/alert");
@@ -722,10 +744,18 @@ async fn without_the_right_to_the_leases_provisioning_goes_on_and_says_which_rol
     let user = User::new(&store, &roles).await;
     let mut settings = user.settings();
     settings.insert("ALERTLOOP_PROVISION".to_owned(), "true".to_owned());
+    settings.insert("ALERTLOOP_RECONCILE_INTERVAL".to_owned(), "1s".to_owned());
     let process = Process::serve(&settings);
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let done = async {
-        while Answer::of(client.get(process.url("/readyz"))).await.json["provisioning"] != "done" {
+        loop {
+            let ready = Answer::of(client.get(process.url("/readyz"))).await.json;
+            let trouble = ready["reconciler"]["trouble"].as_str().unwrap_or_default();
+            // Nobody reconciles, and it says why.
+            if ready["provisioning"] == "done" && trouble.contains(LEASES) {
+                assert!(trouble.contains("provisioning/security/alertloop.json"), "{trouble}");
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
