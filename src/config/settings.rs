@@ -183,18 +183,18 @@ pub static TABLE: &[Setting] = &[
         "Whose alerts become records without a webhook: ours (the monitors that send to us) or all",
     ),
     value(
+        "ALERTLOOP_SILENCE_DAYS",
+        "0",
+        RECONCILING,
+        "Days without an alert after which a monitor is told as one that says nothing; 0 for never",
+    ),
+    value(
         "ALERTLOOP_DATA_DIR",
         "/var/lib/alertloop",
         PROCESS,
         "Folder of the spool and of generated secrets; one process at a time",
     ),
     value("ALERTLOOP_SPOOL_MAX_BYTES", "10GiB", PROCESS, "Size at which the spool takes no more"),
-    value(
-        "ALERTLOOP_SILENCE_DAYS",
-        "0",
-        PROCESS,
-        "Days without an alert after which a monitor is told as one that says nothing; 0 for never",
-    ),
     value("ALERTLOOP_DRAIN", "10s", PROCESS, "How long a stop may take"),
     value(
         "ALERTLOOP_STOP_GRACE",
@@ -410,5 +410,7 @@ mod tests {
         let text = markdown();
         assert!(names().all(|name| text.contains(&format!("`{name}`"))), "{text}");
         assert_eq!(text.lines().count(), TABLE.len() + 2);
+        let documented = include_str!("../../docs/settings.md");
+        assert!(documented.contains(&text), "docs/settings.md needs this table:\n{text}");
     }
 }
