@@ -4,7 +4,9 @@
 //! Data flows one way: [`http`] takes a body in and seals it into the [`spool`] (fsync before the
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
-//! its outcome is known; what can never be stored stays among the [`dead_letters`]. [`provision`]
+//! its outcome is known; what can never be stored stays among the [`dead_letters`].
+//! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
+//! one replica at a time does, by a [`lease`]. [`provision`]
 //! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
 //! nothing any more, and [`acknowledge`] answers them. [`auth_setup`] gives OpenSearch the logins that
 //! its e-mails need.

@@ -81,8 +81,8 @@ fn lost(report: &mut Report, monitors: &[Monitor], failed: Vec<Failed>) {
         let at = at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
         if let Some(why) = why {
             let what = format!("a webhook of {name:?} was lost{at}: {why}");
-            let mend = "see the line `webhook`; OpenSearch does not send it again, and with a \
-                        throttle it sends nothing until that is over";
+            let mend = "see the line `webhook`; its record is made from the Alerting API, but OpenSearch \
+                        sends nothing again until the throttle is over";
             report.warn("lost", what, mend);
         } else {
             let what = format!("{name:?} could not be run{at}: {}", cut(&message));

@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::{
     Error, Options, Settings,
-    desired::{CHANNEL_ID, Desired},
+    desired::{CHANNEL_ID, Desired, HANDOVER_ID},
     plan::{ChannelSecret, Object, Plan, Step, Work, Write, plan, token_of},
     probe::probe,
 };
@@ -24,9 +24,6 @@ mod object;
 /// How often the store is looked at in vain before we give up: each look may find that somebody was
 /// faster.
 const ROUNDS: usize = 12;
-
-/// A channel that exists only while several replicas agree on one secret.
-pub const HANDOVER_ID: &str = "alertloop-secret-handover";
 
 /// Steps that were carried out, and the plan that was left after them: one that needs nothing.
 pub(super) async fn apply(

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::{
     Settings,
-    apply::HANDOVER_ID,
     object::{Key, Object, Wanted},
     placeholder::fill,
     sealed::Hidden,
@@ -18,6 +17,9 @@ use crate::{
     opensearch::{notifications::Config, templates::Legacy},
     record::fields::FieldSet,
 };
+
+/// A channel that exists only while several replicas agree on one secret.
+pub const HANDOVER_ID: &str = "alertloop-secret-handover";
 
 /// The channel's id, as Malcolm has it today.
 pub const CHANNEL_ID: &str = "malcolm-api-loopback-webhook";

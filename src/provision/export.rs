@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     Error, Settings,
-    apply::HANDOVER_ID,
-    desired::{CHANNEL_ID, LONGEST_NAME, OLD_CHANNEL_ID, TOKEN_HEADER},
+    desired::{CHANNEL_ID, HANDOVER_ID, LONGEST_NAME, OLD_CHANNEL_ID, TOKEN_HEADER},
     object::{Found, Object},
     placeholder::has_placeholder,
     sealed,

@@ -8,7 +8,7 @@ use std::{
 use alertloop::{
     lease::{ReplicaId, Turn},
     provision::{
-        self, Applied, ChannelSecret, Options, Settings, TemplateMode, apply::HANDOVER_ID,
+        self, Applied, ChannelSecret, Options, Settings, TemplateMode, desired::HANDOVER_ID,
     },
     secrets::WebhookToken,
 };

@@ -8,7 +8,7 @@ use std::{
 
 use alertloop::{
     opensearch::alerting::{self, Family},
-    provision::{apply::HANDOVER_ID, ledger},
+    provision::{desired::HANDOVER_ID, ledger},
 };
 use rand::Rng as _;
 use serde_json::{Value, json};
