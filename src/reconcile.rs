@@ -27,7 +27,7 @@ use crate::{
     intake::{Encoding, Envelope},
     lease::{self, Lease, Standing},
     opensearch::{Client, Error, alerting::Stamp, notifications},
-    provision::desired::is_our_channel,
+    provision::desired::{CHANNEL_ID, is_our_channel},
     record::Naming,
     silence::{self, Asked},
     spool::{AppendError, Spool},
@@ -296,11 +296,14 @@ impl Reconciler {
     async fn first_checkpoint(&self) -> Result<Checkpoint, Fault> {
         let ours = clock::now().as_millisecond();
         let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        let mut written = None;
-        for id in self.channels().await? {
-            let at = notifications::written_at(&self.client, &id).await;
-            let at = at.map_err(at_channel)?;
-            written = written.into_iter().chain(at).min();
+        let written_at =
+            async |id: &str| notifications::written_at(&self.client, id).await.map_err(at_channel);
+        // A user's channel with our address may be as old as Malcolm's.
+        let mut written = written_at(CHANNEL_ID).await?;
+        if written.is_none() {
+            for id in self.channels().await? {
+                written = written.into_iter().chain(written_at(&id).await?).min();
+            }
         }
         let earliest = ours - ms(FIRST_LOOK);
         let floor = written.unwrap_or(ours - ms(watermark::OVERLAP)).max(earliest);
