@@ -123,7 +123,7 @@ impl App {
         let mut parts = JoinSet::new();
 
         let (provisioned, is_provisioned) = watch::channel(false);
-        let status = Arc::new(reconcile::Status::new(self.reconciles()));
+        let status = Arc::new(reconcile::Status::new(self.config.reconciles()));
         let reconciler = self.reconciler(gate.clone(), is_provisioned, Arc::clone(&status));
         let writer_settings = self.writer_settings();
         let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status);
@@ -247,14 +247,7 @@ impl App {
         let client = self.client.clone();
         let reconciler =
             Reconciler::new(client, spool, settings, (gate, provisioned), lease, status);
-        self.reconciles().then_some(reconciler)
-    }
-
-    /// Upstream's documents have no life, and Elasticsearch no Alerting API.
-    fn reconciles(&self) -> bool {
-        !self.config.reconcile_interval.is_zero()
-            && self.config.compat.is_none()
-            && self.config.store_kind.is_opensearch()
+        self.config.reconciles().then_some(reconciler)
     }
 
     fn state(

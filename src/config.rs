@@ -98,6 +98,17 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// Whether the records are compared with the Alerting API: upstream's documents have no life, and
+    /// Elasticsearch has no such API.
+    #[must_use]
+    pub fn reconciles(&self) -> bool {
+        !self.reconcile_interval.is_zero()
+            && self.compat.is_none()
+            && self.store_kind.is_opensearch()
+    }
+}
+
 /// What the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {

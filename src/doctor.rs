@@ -32,6 +32,8 @@ pub struct Setup {
     pub provisioning: provision::Settings,
     /// Whether `serve` provisions.
     pub provisions: bool,
+    /// Whether `serve` reconciles.
+    pub reconciles: bool,
     /// Folder of the spool.
     pub data_dir: PathBuf,
     /// Size at which the spool takes no more, in bytes.
@@ -111,6 +113,7 @@ impl Setup {
                 ..provision::Settings::for_tests()
             },
             provisions: true,
+            reconciles: true,
             data_dir: PathBuf::new(),
             spool_max_bytes: 1 << 30,
             secret_files: Vec::new(),

@@ -41,6 +41,7 @@ fn setup(config: Config) -> anyhow::Result<Setup> {
         token: known_token(&config)?,
         provisioning: app::provision_settings(&config),
         provisions: config.provision,
+        reconciles: config.reconciles(),
         data_dir: config.data_dir,
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files,

@@ -6,9 +6,12 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use super::{Report, Setup, report::mend_of};
-use crate::opensearch::{
-    Client, Error, cluster,
-    security::{self, Leave, User},
+use crate::{
+    lease::document::INDEX as LEASES,
+    opensearch::{
+        Client, Error, cluster,
+        security::{self, Leave, User},
+    },
 };
 
 /// An id that nothing has.
@@ -19,6 +22,8 @@ const NOBODY: &str = "alertloop-doctor";
 enum For {
     /// Without it alerts stay in the spool.
     Records,
+    /// Without it records are not kept equal to their alerts.
+    Reconciling,
     /// Without it provisioning stops.
     Provisioning,
 }
@@ -84,14 +89,6 @@ async fn ask(client: &Client, question: &Question) -> Result<Leave, Error> {
 fn questions(setup: &Setup) -> Vec<Question> {
     // Where records would go on a day of 1970, and nothing is.
     let index = setup.provisioning.index_pattern.replace('*', "700101");
-    let dry = |is_for, permission, method, path: String, body: Value| Question {
-        is_for,
-        permission,
-        method,
-        path,
-        body: Some(body),
-        dry: true,
-    };
     let missing = |permission, method, path: &str, body| Question {
         is_for: For::Provisioning,
         permission,
@@ -124,6 +121,9 @@ fn questions(setup: &Setup) -> Vec<Question> {
             json!({"properties": {}}),
         ),
     ];
+    if setup.reconciles {
+        all.extend(of_reconciling(&index));
+    }
     if !setup.provisions {
         return all;
     }
@@ -165,6 +165,31 @@ fn questions(setup: &Setup) -> Vec<Question> {
     all
 }
 
+/// `index` is one of records; that of the leases need not be there.
+fn of_reconciling(index: &str) -> [Question; 3] {
+    let one = json!({"docs": [{"_index": index, "_id": NOBODY}]});
+    let lease = format!("/{LEASES}/_doc/{NOBODY}");
+    let of = |permission, method, path: &str, body| {
+        dry(For::Reconciling, permission, method, path.to_owned(), body)
+    };
+    [
+        of("indices:data/write/index", Method::Put, &lease, json!({})),
+        of("indices:data/read/search", Method::Post, &format!("/{index}/_search"), json!({})),
+        of("indices:data/read/mget", Method::Post, "/_mget", one),
+    ]
+}
+
+/// A question to the security plugin alone.
+fn dry(
+    is_for: For,
+    permission: &'static str,
+    method: Method,
+    path: String,
+    body: Value,
+) -> Question {
+    Question { is_for, permission, method, path, body: Some(body), dry: true }
+}
+
 /// The least monitor that Alerting reads; it looks for the right to search the index too.
 fn monitor(pattern: &str) -> Value {
     json!({"type": "monitor", "monitor_type": "query_level_monitor", "name": NOBODY,
@@ -179,7 +204,8 @@ fn judge(report: &mut Report, user: &User, answers: &Answers, setup: &Setup) {
         let names = answers.lacking.iter().filter(|(is_for, _)| *is_for == kind);
         names.map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ")
     };
-    let (records, provisioning) = (of(For::Records), of(For::Provisioning));
+    let (records, reconciling) = (of(For::Records), of(For::Reconciling));
+    let provisioning = of(For::Provisioning);
     let role = |file: &str| {
         format!("give it the role of provisioning/security/{file}.json; see docs/security.md")
     };
@@ -187,6 +213,12 @@ fn judge(report: &mut Report, user: &User, answers: &Answers, setup: &Setup) {
         let pattern = &setup.provisioning.index_pattern;
         let what = format!("{name:?} lacks {records} on {pattern}: alerts stay in the spool");
         report.fail("rights", what, role("alertloop"));
+    }
+    if !reconciling.is_empty() {
+        let what = format!(
+            "{name:?} lacks {reconciling}: lost webhooks are not made up for, and no alert ends"
+        );
+        report.warn("rights", what, role("alertloop"));
     }
     if !provisioning.is_empty() {
         let what = format!("{name:?} lacks {provisioning}: provisioning stops there");
@@ -256,6 +288,7 @@ mod tests {
                 "\"al\" lacks a, b on s-*",
             ),
             (vec![lacks(For::Provisioning, "a")], 1, vec![State::Warn], "lacks a: provisioning"),
+            (vec![lacks(For::Reconciling, "a")], 0, vec![State::Warn], "lacks a: lost webhooks"),
             (
                 vec![lacks(For::Provisioning, "a"), lacks(For::Records, "b")],
                 0,
@@ -290,7 +323,7 @@ mod tests {
         for question in questions(&Setup::for_tests()) {
             assert!(question.path.contains(NOBODY) || question.dry, "{}", question.path);
         }
-        let none = Setup { provisions: false, ..Setup::for_tests() };
+        let none = Setup { provisions: false, reconciles: false, ..Setup::for_tests() };
         assert!(questions(&none).iter().all(|question| question.is_for == For::Records));
     }
 }

@@ -314,6 +314,7 @@ async fn the_doctor_names_each_permission_that_it_lacks_itself() {
     let user = User::new(&store, &roles).await;
     let mut settings = user.settings();
     settings.insert("ALERTLOOP_PROVISION".to_owned(), "true".to_owned());
+    settings.insert("ALERTLOOP_RECONCILE_INTERVAL".to_owned(), "30s".to_owned());
     let (code, _, errors) = Process::output(&settings, &["provision", "apply"]);
     assert_eq!(code, 0, "{errors}");
     let index = format!("/{}", store.index("261105"));
@@ -341,6 +342,7 @@ async fn the_doctor_names_each_permission_that_it_lacks_itself() {
         [("cluster:admin/opendistro/alerting/monitor/search", "FAIL  objects ")],
         [("cluster:admin/opensearch/notifications/configs/get", "FAIL  objects ")],
         [("indices:admin/template/get", "FAIL  objects ")],
+        [("indices:data/read/mget", "warn  rights ")],
     ];
     for lacking in std::iter::once(&side_by_side[..]).chain(alone.iter().map(|one| &one[..])) {
         let without = |has: Permissions, (name, _): &(&str, _)| has.without(name);
