@@ -197,7 +197,10 @@ impl Reconciler {
             let Some(turn) = turn else { break };
             match turn {
                 Ok(()) => said.clear(),
-                Err(Fault::Lost) => info!("another replica compares the records from now on"),
+                Err(Fault::Lost) => {
+                    info!("another replica compares the records from now on");
+                    look_due = Instant::now() + RENEW_EVERY;
+                }
                 Err(fault) => {
                     let text = fault.to_string();
                     self.status.troubled(&text);
@@ -223,6 +226,7 @@ impl Reconciler {
     /// Holds the lease, and looks when it is due.
     async fn turn(&mut self, look_due: &mut Instant) -> Result<(), Fault> {
         if !self.leads().await? {
+            *look_due = Instant::now() + RENEW_EVERY;
             return Ok(());
         }
         if *look_due > Instant::now() {
@@ -347,15 +351,11 @@ impl Reconciler {
 
     async fn keep_checkpoint(&mut self) -> Result<(), Fault> {
         let Some(mark) = &self.mark else { return Ok(()) };
-        let payload = json!(mark.checkpoint(Instant::now()));
+        let payload = json!(mark.checkpoint());
         match self.lease.store(payload).await {
             Err(lease::Error::Lost(_)) => Err(Fault::Lost),
             done => Ok(done?),
         }
-    }
-
-    fn mark_at<T: Default>(&self, read: impl Fn(&Watermark, Instant) -> T) -> T {
-        self.mark.as_ref().map(|mark| read(mark, Instant::now())).unwrap_or_default()
     }
 }
 

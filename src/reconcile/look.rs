@@ -30,7 +30,11 @@ impl Reconciler {
         if audits {
             self.read_scope().await?;
         }
+        let begun = Instant::now();
         self.changes().await?;
+        if let Some(mark) = &mut self.mark {
+            mark.pass(begun);
+        }
         if audits {
             self.audit().await?;
             self.audited = Some(Instant::now());
@@ -57,7 +61,8 @@ impl Reconciler {
             return Ok(());
         }
         let how = How { in_scope: true, creates: Creates::All, skips_compared: true };
-        let since = self.mark_at(|mark, now| mark.since(now, clock::now().as_millisecond()));
+        let ours = clock::now().as_millisecond();
+        let since = self.mark.as_ref().map_or(ours, |mark| mark.since(ours));
         let failing: Vec<_> =
             self.failing.iter().take(ASKED_AT_ONCE / 2).map(String::as_str).collect();
         let search = self.scope.narrow(&query::changed(since, &failing));
