@@ -72,6 +72,8 @@ const LISTEN_EVERY: Duration = Duration::from_mins(1);
 /// How long the API must not know an alert before it is taken for over: what was just written may be
 /// ahead of it, and an answer can be incomplete while the store recovers.
 pub const MISSED_FOR: Duration = Duration::from_mins(5);
+/// How long the first look waits until the store has all alerts; after that some are taken for lost.
+const RECOVERS_WITHIN: Duration = Duration::from_mins(5);
 
 /// What the reconciler needs to know.
 pub struct Settings {
@@ -104,6 +106,10 @@ enum Fault {
     Lease(#[from] lease::Error),
     #[error("the store has no Alerting plugin: nothing is compared")]
     NoAlerting,
+    #[error(
+        "not all alerts can be read: the store's health of .opendistro-alerting-alert* is red; see GET _cat/indices?health=red"
+    )]
+    Recovering,
     #[error("another replica has taken over")]
     Lost,
 }
@@ -129,6 +135,8 @@ pub struct Reconciler {
     lease: Lease,
     status: Arc<Status>,
     renewed: Instant,
+    /// Since when this replica does it.
+    begun: Instant,
     mark: Option<Watermark>,
     scope: Scope,
     stamp: Option<Stamp>,
@@ -165,6 +173,7 @@ impl Reconciler {
             lease,
             status,
             renewed: Instant::now(),
+            begun: Instant::now(),
             mark: None,
             scope: Scope::default(),
             stamp: None,
@@ -289,7 +298,7 @@ impl Reconciler {
             Err(_) => self.first_checkpoint().await?,
         };
         self.mark = Some(Watermark::new(checkpoint, Instant::now()));
-        (self.stamp, self.audited) = (None, None);
+        (self.begun, self.stamp, self.audited) = (Instant::now(), None, None);
         self.compared.clear();
         self.unknown.clear();
         Ok(())

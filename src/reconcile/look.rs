@@ -5,7 +5,7 @@ use std::time::Instant;
 use metrics::gauge;
 
 use super::{
-    ASKED_AT_ONCE, AUDIT_EVERY, Fault, Reconciler, Scope, at, at_alerts,
+    ASKED_AT_ONCE, AUDIT_EVERY, Fault, RECOVERS_WITHIN, Reconciler, Scope, at, at_alerts,
     compare::{Creates, How},
     query, walk,
     walk::Walk,
@@ -25,6 +25,14 @@ impl Reconciler {
             let is_there = !alerting::is_unavailable(&fault);
             if is_there { at("list the monitors")(fault) } else { Fault::NoAlerting }
         })?;
+        // A store that starts answers with what it has by then; what changed while we were away would
+        // be passed over.
+        if self.stamp.is_none()
+            && self.begun.elapsed() < RECOVERS_WITHIN
+            && !self.is_whole().await?
+        {
+            return Err(Fault::Recovering);
+        }
         let is_stale = self.audited.is_none_or(|at| at.elapsed() >= AUDIT_EVERY);
         let audits = is_stale || self.stamp != Some(stamp);
         if audits {

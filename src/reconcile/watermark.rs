@@ -155,7 +155,7 @@ mod tests {
     fn what_came_while_a_long_look_went_on_is_looked_at_again() {
         let (mut mark, begin) = mark();
         mark.observe(BEGIN + 90 * MINUTE, begin + Duration::from_mins(90));
-        mark.pass(begin + Duration::from_mins(60));
+        mark.pass(begin + Duration::from_hours(1));
         assert_eq!(mark.since(BEGIN + 90 * MINUTE), BEGIN + 50 * MINUTE);
     }
 
