@@ -19,8 +19,9 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    kinds::MALCOLM,
     store,
-    support::{Channel, Mood, Reluctant, Store, Watched},
+    support::{App, Channel, Mood, Reluctant, Store, Watched},
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -253,4 +254,54 @@ async fn an_alert_that_is_over_is_so_whatever_the_clock_of_its_messages_said() {
     bench.stop(&store).await;
     monitor.remove().await;
     channel.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_named_by_the_rules_id_is_the_same_for_a_message_without_it() {
+    let store = store!(alerting);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let address = port.expect("a free port").to_string();
+    let hook = format!("http://{address}/mapi/alert");
+    let channel = Channel::to(&store, &hook).await;
+    let settings = [
+        ("ALERTLOOP_LISTEN", address.as_str()),
+        ("ALERTLOOP_WEBHOOK_URL", &hook),
+        ("ALERTLOOP_RECONCILE_INTERVAL", "100ms"),
+        ("MALCOLM_NETWORK_INDEX_SUFFIX", "{{rule.id}}-%{%y%m%d}"),
+    ];
+    let app = App::start(&store, &settings).await;
+    let name = format!("it: named by id {}", store.pattern());
+    let mut monitor = Watched::make(&store, &name, &channel.id).await;
+    let mut body = monitor.body.clone();
+    monitor.remove().await;
+    let action = &mut body["triggers"][0]["query_level_trigger"]["actions"][0];
+    action["message_template"]["source"] = json!(MALCOLM);
+    // A monitor cannot be changed while an index that it searches is being made.
+    body["inputs"][0]["search"]["indices"] = json!([format!("not-{}", store.pattern())]);
+    monitor = Watched::of(&store, body).await;
+    monitor.run().await;
+    let alert = monitor.alert("ACTIVE").await;
+    // What other tests' monitors say comes here too.
+    let records = || async {
+        let all = store.records().await;
+        all.into_iter().filter(|hit| hit["_source"]["rule"]["name"] == name).collect::<Vec<_>>()
+    };
+    let until = async |good: fn(&Value) -> bool| {
+        let seen = async {
+            while !records().await.iter().any(|hit| good(&hit["_source"]["event"])) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("a record");
+    };
+    until(|event| event["hash"].is_string()).await;
+    monitor.run_with("false").await;
+    until(|event| event["action"] == "released").await;
+    let records = records().await;
+    assert_eq!(records.len(), 1, "{records:#?}");
+    let source = &records[0]["_source"];
+    assert_eq!((&source["event"]["id"], &source["rule"]["id"]), (&alert["id"], &json!(monitor.id)));
+    monitor.remove().await;
+    channel.remove().await;
+    app.stop().await;
 }
