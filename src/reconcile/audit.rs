@@ -17,12 +17,11 @@ use super::{
     walk::Walk,
 };
 use crate::{
-    acknowledge::LONGEST_ID,
     alert::Alert,
     clock,
     intake::truth,
     opensearch::{
-        alert_search::any_of,
+        alert_search::{any_of, can_be_id},
         alerts::{self, Query},
         records::{Open, OpenRecords},
         rules,
@@ -96,7 +95,7 @@ impl Reconciler {
 
     /// The alerts of open records, as far as the API knows them.
     async fn with_ids(&self, open: impl Iterator<Item = &Open>) -> Result<Vec<Value>, Fault> {
-        let ids: Vec<_> = open.map(|one| one.alert.as_str()).filter(|id| fits(id)).collect();
+        let ids: Vec<_> = open.map(|one| one.alert.as_str()).filter(|id| can_be_id(id)).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -185,11 +184,6 @@ impl Reconciler {
         let health = health.map_err(at("read the store's health"))?;
         Ok(health["status"] == "green" || health["status"] == "yellow")
     }
-}
-
-/// Whether it can be an id of OpenSearch's.
-fn fits(id: &str) -> bool {
-    (1..=LONGEST_ID).contains(&id.len())
 }
 
 fn ids(alerts: &[Value]) -> HashSet<String> {
