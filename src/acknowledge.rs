@@ -23,8 +23,6 @@ use crate::{
 
 /// How long the store may take for an acknowledgement; it needs some 50 ms.
 pub const LIMIT: Duration = Duration::from_secs(10);
-/// The longest id that can be one, in bytes: OpenSearch's own limit.
-pub const LONGEST_ID: usize = 512;
 /// How long an acknowledged alert may still be told as active, and how soon it is read again.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);
@@ -223,8 +221,7 @@ fn meanings(given: &str) -> impl Iterator<Item = &str> {
 /// Every alert that one of these ids can mean.
 async fn read(client: &Client, given: &[String]) -> Result<Vec<Value>, Error> {
     let ids: Vec<&str> = given.iter().flat_map(|id| meanings(id)).collect();
-    let ids: Vec<&str> =
-        ids.into_iter().filter(|id| (1..=LONGEST_ID).contains(&id.len())).collect();
+    let ids: Vec<&str> = ids.into_iter().filter(|id| alert_search::can_be_id(id)).collect();
     let mut found = Vec::new();
     for list in alert_search::lists(&ids) {
         // While an alert is moved to the history it is there twice.

@@ -1,14 +1,9 @@
 //! The intake secret that nobody configured: made on the first run, kept in the data directory, so
 //! that a restart while the store is away still admits what the channel sends.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
-use crate::secrets::WebhookToken;
+use crate::{data_file, secrets::WebhookToken};
 
 const FILE: &str = "intake-token";
 
@@ -45,16 +40,7 @@ pub fn load_or_make(dir: &Path) -> io::Result<WebhookToken> {
 /// # Errors
 /// When it cannot be written; then the one before is still there.
 pub fn keep(dir: &Path, token: &WebhookToken) -> io::Result<()> {
-    // `provision apply` may come before the first `serve`.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let new = dir.join(format!("{FILE}.new"));
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(token.expose().as_bytes())?;
-    file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&new, dir.join(FILE))?;
-    fs::File::open(dir)?.sync_all()
+    data_file::replace(dir, FILE, token.expose())
 }
 
 #[cfg(test)]

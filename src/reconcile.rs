@@ -72,6 +72,8 @@ const LISTEN_EVERY: Duration = Duration::from_mins(1);
 /// How long the API must not know an alert before it is taken for over: what was just written may be
 /// ahead of it, and an answer can be incomplete while the store recovers.
 pub const MISSED_FOR: Duration = Duration::from_mins(5);
+/// How long the first look waits until the store has all alerts; after that some are taken for lost.
+const RECOVERS_WITHIN: Duration = Duration::from_mins(5);
 
 /// What the reconciler needs to know.
 pub struct Settings {
@@ -104,6 +106,10 @@ enum Fault {
     Lease(#[from] lease::Error),
     #[error("the store has no Alerting plugin: nothing is compared")]
     NoAlerting,
+    #[error(
+        "not all alerts can be read: the store's health of .opendistro-alerting-alert* is red; see GET _cat/indices?health=red"
+    )]
+    Recovering,
     #[error("another replica has taken over")]
     Lost,
 }
@@ -129,6 +135,8 @@ pub struct Reconciler {
     lease: Lease,
     status: Arc<Status>,
     renewed: Instant,
+    /// Since when this replica does it.
+    begun: Instant,
     mark: Option<Watermark>,
     scope: Scope,
     stamp: Option<Stamp>,
@@ -165,6 +173,7 @@ impl Reconciler {
             lease,
             status,
             renewed: Instant::now(),
+            begun: Instant::now(),
             mark: None,
             scope: Scope::default(),
             stamp: None,
@@ -197,7 +206,10 @@ impl Reconciler {
             let Some(turn) = turn else { break };
             match turn {
                 Ok(()) => said.clear(),
-                Err(Fault::Lost) => info!("another replica compares the records from now on"),
+                Err(Fault::Lost) => {
+                    info!("another replica compares the records from now on");
+                    look_due = Instant::now() + RENEW_EVERY;
+                }
                 Err(fault) => {
                     let text = fault.to_string();
                     self.status.troubled(&text);
@@ -223,6 +235,7 @@ impl Reconciler {
     /// Holds the lease, and looks when it is due.
     async fn turn(&mut self, look_due: &mut Instant) -> Result<(), Fault> {
         if !self.leads().await? {
+            *look_due = Instant::now() + RENEW_EVERY;
             return Ok(());
         }
         if *look_due > Instant::now() {
@@ -285,7 +298,7 @@ impl Reconciler {
             Err(_) => self.first_checkpoint().await?,
         };
         self.mark = Some(Watermark::new(checkpoint, Instant::now()));
-        (self.stamp, self.audited) = (None, None);
+        (self.begun, self.stamp, self.audited) = (Instant::now(), None, None);
         self.compared.clear();
         self.unknown.clear();
         Ok(())
@@ -350,15 +363,11 @@ impl Reconciler {
 
     async fn keep_checkpoint(&mut self) -> Result<(), Fault> {
         let Some(mark) = &self.mark else { return Ok(()) };
-        let payload = json!(mark.checkpoint(Instant::now()));
+        let payload = json!(mark.checkpoint());
         match self.lease.store(payload).await {
             Err(lease::Error::Lost(_)) => Err(Fault::Lost),
             done => Ok(done?),
         }
-    }
-
-    fn mark_at<T: Default>(&self, read: impl Fn(&Watermark, Instant) -> T) -> T {
-        self.mark.as_ref().map(|mark| read(mark, Instant::now())).unwrap_or_default()
     }
 }
 

@@ -18,10 +18,8 @@ use super::{
 };
 use crate::{
     acknowledge::{self, Answered, LIMIT, Outcome},
-    alert::Source,
-    clock,
-    intake::{Encoding, Envelope},
     opensearch::alerting,
+    reconcile,
 };
 
 /// `{"id", "alert", "monitor", "outcome", "what"}`: 200 where the alert is acknowledged, by this call
@@ -73,15 +71,8 @@ async fn record(state: &State, alert: &Value) {
     if !state.predicts {
         return;
     }
-    let envelope = Envelope {
-        source: Some(Source::Reconciler),
-        received: clock::now(),
-        content_type: "application/json".to_owned(),
-        encoding: Encoding::Identity,
-        body: alert.to_string().into_bytes(),
-    };
     // It is acknowledged all the same, and the reconciler sees it too.
-    if let Err(fault) = state.spool.append(envelope, None).await {
+    if let Err(fault) = state.spool.append(reconcile::envelope(alert), None).await {
         warn!(error = %fault, "the record of an acknowledged alert follows with the next reconciliation");
     }
 }

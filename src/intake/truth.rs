@@ -27,6 +27,12 @@ pub const FAILED_ACTION: &str = "Failed running action";
 pub const ORPHANED: &str = "orphaned";
 /// The state of an alert that the API does not know any more; ours.
 const VANISHED: &str = "VANISHED";
+/// Epoch ms that its state counts from at least, whatever its times say; ours.
+const COUNTS_FROM: &str = "alertloop_counts_from";
+
+/// An index may be of one hour; an alert's period may be of weeks.
+const HOUR: i64 = 3_600_000;
+const MOST_HOURS: i64 = 24 * 32;
 
 /// Reads one alert.
 ///
@@ -85,26 +91,50 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         error: message.filter(|message| !message.starts_with(FAILED_ACTION)),
         ..Alert::of(Source::Reconciler)
     };
+    alert.as_of = alert.as_of.max(time(COUNTS_FROM));
     if state == "DELETED" || state == VANISHED {
         alert.tag(ORPHANED);
     }
     Ok(alert)
 }
 
+/// Makes an alert's state count from that time on (epoch ms), so that it is not taken for older than
+/// what its record says.
+pub fn count_from(alert: &mut Value, at: i64) {
+    if let Some(alert) = alert.as_object_mut() {
+        alert.insert(COUNTS_FROM.to_owned(), json!(at));
+    }
+}
+
 /// The end of an alert that the API does not know any more, made of what its open record says
-/// (`event.{start,end,sequence,reason}`, `rule`): it ended at the last time that is known of it.
+/// (`event.{start,end,ingested,sequence,reason}`, `rule`): it ended at the last time that is known
+/// of it.
+///
+/// The record does not tell when the alert began, which decides where it is: at some time between
+/// its start, which may be that of the monitor's period, and its end. Whether a begin leads to the
+/// record tells `is_there`; `None` where no begin does.
 #[must_use]
-pub fn vanished(id: &str, record: &Value) -> Value {
+pub fn vanished(id: &str, record: &Value, is_there: impl Fn(&Alert) -> bool) -> Option<Value> {
     let event = &record["event"];
     let ms = |key: &str| {
         let at = event[key].as_str()?.parse::<Timestamp>().ok()?;
         Some(at.as_millisecond())
     };
+    let end = ms("end").max(event["sequence"].as_i64());
+    let start = ms("start")?;
+    let hours = (1..MOST_HOURS).map(|hour| start.saturating_add(hour * HOUR));
+    let within = hours.take_while(|at| end.is_some_and(|end| *at < end));
+    let begins = std::iter::once(start).chain(within).chain(end).chain(ms("ingested"));
+    let mut alerts = begins.map(|begin| ended(id, record, begin, end));
+    alerts.find(|alert| read(alert).is_ok_and(|alert| is_there(&alert)))
+}
+
+fn ended(id: &str, record: &Value, begin: i64, end: Option<i64>) -> Value {
     json!({
         "id": id, "state": VANISHED,
         "monitor_id": record["rule"]["id"], "monitor_name": record["rule"]["name"],
-        "trigger_name": event["reason"],
-        "start_time": ms("start"), "end_time": ms("end").max(event["sequence"].as_i64()),
+        "trigger_name": record["event"]["reason"],
+        "start_time": begin, "end_time": end,
     })
 }
 
@@ -183,12 +213,44 @@ mod tests {
         let record = json!({"rule": {"name": "Beacons"}, "event": {"reason": "over 9",
             "start": "2026-11-06T05:00:00.000Z", "end": "2026-11-06T05:05:00.000Z",
             "sequence": 1_793_941_500_000_i64}});
-        let alert = read(&vanished("a", &record)).unwrap();
+        let alert = read(&vanished("a", &record, |_| true).unwrap()).unwrap();
         let at = |text: &str| text.parse::<Timestamp>().ok();
         assert_eq!((alert.phase, alert.tags.as_slice()), (Phase::Released, [ORPHANED].as_slice()));
         assert_eq!(alert.start, at("2026-11-06T05:00:00Z"));
         assert_eq!((alert.end, alert.as_of), (at("2026-11-06T05:05:00Z"), alert.end));
         assert_eq!(alert.rule.name.as_deref(), Some("Beacons"));
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_is_looked_for_where_its_record_is() {
+        let record = json!({"event": {"start": "2026-11-04T23:59:00.000Z",
+            "end": "2026-11-07T00:00:01.000Z", "ingested": "2026-11-07T00:00:02.000Z"}});
+        let began = |day: &'static str| {
+            let there =
+                |alert: &Alert| alert.began.is_some_and(|at| at.to_string().starts_with(day));
+            let alert = vanished("a", &record, there)?;
+            Some((read(&alert).unwrap().began?.to_string(), alert["end_time"].as_i64()?))
+        };
+        let end = 1_794_009_601_000;
+        for (day, want) in [
+            ("2026-11-04", Some("2026-11-04T23:59:00Z")),
+            ("2026-11-05", Some("2026-11-05T00:59:00Z")),
+            ("2026-11-06T07", Some("2026-11-06T07:59:00Z")),
+            ("2026-11-07", Some("2026-11-07T00:00:01Z")),
+            ("2026-11-07T00:00:02", Some("2026-11-07T00:00:02Z")),
+            ("2026-11-08", None),
+        ] {
+            assert_eq!(began(day), want.map(|want| (want.to_owned(), end)), "{day}");
+        }
+    }
+
+    #[test]
+    fn a_state_can_be_made_to_count_from_later_than_its_times_say() {
+        let mut alert = alert("COMPLETED", [Some(2000), None, Some(4000)], None);
+        count_from(&mut alert, 9000);
+        let read = read(&alert).unwrap();
+        let ms = |at: Option<Timestamp>| at.map(Timestamp::as_millisecond);
+        assert_eq!((ms(read.as_of), ms(read.end)), (Some(9000), Some(4000)));
     }
 
     #[test]

@@ -1,15 +1,11 @@
 //! Which replica this is: a random id, made at the first start and kept in the data directory, so
 //! that a process that was killed and started again knows what it held.
 
-use std::{
-    fmt,
-    fs::{self, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fmt, fs, io, path::Path};
 
 use tracing::warn;
+
+use crate::data_file;
 
 /// The file in the data directory.
 pub const FILE: &str = "replica-id";
@@ -48,14 +44,7 @@ impl ReplicaId {
     }
 
     fn keep(&self, dir: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let new = dir.join(format!("{FILE}.new"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        writeln!(file, "{self}")?;
-        file.sync_all()?;
-        fs::rename(&new, dir.join(FILE))?;
-        fs::File::open(dir)?.sync_all()
+        data_file::replace(dir, FILE, &self.0)
     }
 }
 

@@ -10,8 +10,16 @@ use super::{Client, Error, segment};
 /// How long a list of values may be, percent-encoded, so that two such lists fit the 4 KiB that
 /// OpenSearch takes as a request line.
 const LONGEST_LIST: usize = 1_500;
+/// The longest id of a document, in bytes: OpenSearch's own limit.
+const LONGEST_ID: usize = 512;
 /// As many alerts as one answer gives.
 const MOST: usize = 10_000;
+
+/// Whether an alert can have this id.
+#[must_use]
+pub fn can_be_id(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len())
+}
 
 /// Splits values into lists that are short enough for one request each.
 pub fn lists<'v, 'a>(values: &'v [&'a str]) -> impl Iterator<Item = &'v [&'a str]> {

@@ -16,6 +16,8 @@ pub enum Found {
     Absent,
     /// Its index is closed: nobody can tell, and nothing can be written.
     Closed,
+    /// No copy of its shard is there at present: nobody can tell, and what is written waits.
+    Away,
 }
 
 /// Reads records by index and id, as they are at this moment.
@@ -45,6 +47,7 @@ fn document(mut found: Value) -> Result<Found, Error> {
         return match kind {
             "index_not_found_exception" => Ok(Found::Absent),
             "index_closed_exception" => Ok(Found::Closed),
+            "no_shard_available_action_exception" => Ok(Found::Away),
             _ => Err(Error::Malformed(format!("a record cannot be read: {reason}"))),
         };
     }
@@ -59,8 +62,10 @@ fn document(mut found: Value) -> Result<Found, Error> {
 pub struct Open {
     /// The alert's id.
     pub alert: String,
-    /// What there is of the record: `event.{id,start,end,sequence}`, `rule` and `event.reason`.
+    /// What there is of the record: `event.{id,start,end,ingested,sequence,reason}` and `rule`.
     pub source: Value,
+    /// Its `_index` and `_id`.
+    pub address: (String, String),
 }
 
 /// Records of alerts that are not over, in an order that does not change.
@@ -103,7 +108,8 @@ impl OpenRecords {
         }
         let mut body = json!({
             "size": PAGE, "query": self.query, "track_total_hits": false,
-            "_source": ["event.id", "event.start", "event.end", "event.sequence", "event.reason", "rule"],
+            "_source": ["event.id", "event.start", "event.end", "event.ingested",
+                "event.sequence", "event.reason", "rule"],
             "sort": [
                 { "event.start": { "order": "desc", "unmapped_type": "date" } },
                 { "event.id": { "order": "desc", "unmapped_type": "keyword" } }
@@ -120,8 +126,9 @@ impl OpenRecords {
         self.after = hits.last().and_then(|hit| hit.get("sort").cloned());
         let open = hits.into_iter().filter_map(|mut hit| {
             let source = hit.get_mut("_source")?.take();
-            let alert = source["event"]["id"].as_str()?.to_owned();
-            Some(Open { alert, source })
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let alert = text(&source["event"]["id"])?;
+            Some(Open { alert, source, address: (text(&hit["_index"])?, text(&hit["_id"])?) })
         });
         Ok(open.collect())
     }
@@ -139,6 +146,8 @@ mod tests {
         let fault = |kind: &str| document(json!({"error": {"type": kind, "reason": "why"}}));
         assert_eq!(fault("index_not_found_exception").unwrap(), Found::Absent);
         assert_eq!(fault("index_closed_exception").unwrap(), Found::Closed);
+        // As 3.4.0 answers for an index whose only copy is nowhere.
+        assert_eq!(fault("no_shard_available_action_exception").unwrap(), Found::Away);
         assert!(fault("security_exception").unwrap_err().to_string().contains("why"));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::counter;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock,
     intake::truth,
-    opensearch::records,
+    opensearch::records::{self, Found},
     record::{self, Receipt, Record},
     telemetry,
 };
@@ -40,8 +40,11 @@ pub(super) struct How {
 pub(super) struct Compared {
     /// How it stood then.
     standing: u64,
-    /// Whether it had a record: one that is removed later is not made again.
-    record_was_there: bool,
+    /// The record that it had; one that is removed later is not made again.
+    record: Option<u64>,
+    /// Whether its state was put into the spool then. While the record stays as it is, that state
+    /// waits there, or the store does not take it: it is not put there again and again.
+    is_kept: bool,
 }
 
 /// Which alerts that have no record get one.
@@ -103,22 +106,33 @@ impl Reconciler {
             records::read(&self.client, &addresses).await.map_err(at("read the records"))?;
         let mut lacking = Vec::new();
         let mut settled = Vec::new();
-        for ((alert, record, hashes), found) in candidates.into_iter().zip(found) {
+        for ((mut alert, record, hashes), found) in candidates.into_iter().zip(found) {
             let truth: Map<String, Value> =
                 serde_json::from_str(&record.document).unwrap_or_default();
-            let verdict = verdict::judge(&found, truth);
-            let was_there =
-                self.compared.get(&hashes[0]).is_some_and(|before| before.record_was_there);
+            let verdict = verdict_of(&mut alert, &found, truth);
+            let before = self.compared.get(&hashes[0]);
+            let record = match &found {
+                Found::There(record) => Some(self.hasher.hash_one(json!(record).to_string())),
+                _ => None,
+            };
+            let is_kept = before.is_some_and(|before| {
+                before.is_kept && before.standing == hashes[1] && before.record == record
+            });
+            let may_create = self.may_create(how.creates, &alert);
             match verdict {
                 // Somebody removed it since it was compared.
-                Verdict::Missing if was_there || !self.may_create(how.creates, &alert) => continue,
+                Verdict::Missing if before.is_some_and(|before| before.record.is_some()) => {
+                    continue;
+                }
+                Verdict::Missing | Verdict::Unknown if !may_create => continue,
+                Verdict::Missing | Verdict::Outdated | Verdict::Unknown if is_kept => continue,
                 Verdict::Missing => self.found.missing += 1,
                 Verdict::Outdated => self.found.outdated += 1,
-                Verdict::Same => {}
+                Verdict::Same | Verdict::Unknown => {}
             }
-            let record_was_there = verdict != Verdict::Missing;
-            settled.push((hashes[0], Compared { standing: hashes[1], record_was_there }));
-            if verdict != Verdict::Same {
+            let is_kept = verdict != Verdict::Same;
+            settled.push((hashes[0], Compared { standing: hashes[1], record, is_kept }));
+            if is_kept {
                 lacking.push(alert);
             }
         }
@@ -185,6 +199,19 @@ impl Reconciler {
         let parts = ["state", "error_message", "end_time"].map(|key| alert[key].to_string());
         self.hasher.hash_one(parts)
     }
+}
+
+/// What its record lacks; makes the alert's state count from later on where it would not be heard.
+fn verdict_of(alert: &mut Value, found: &Found, mut truth: Map<String, Value>) -> Verdict {
+    if let Found::There(record) = found
+        && let Some(at) = verdict::overheard(record, &truth)
+    {
+        truth::count_from(alert, at);
+        if let Some(Value::Object(event)) = truth.get_mut("event") {
+            event.insert("sequence".to_owned(), json!(at));
+        }
+    }
+    verdict::judge(found, truth)
 }
 
 /// The newest time of an alert, epoch ms.

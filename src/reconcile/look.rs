@@ -5,7 +5,7 @@ use std::time::Instant;
 use metrics::gauge;
 
 use super::{
-    ASKED_AT_ONCE, AUDIT_EVERY, Fault, Reconciler, Scope, at, at_alerts,
+    ASKED_AT_ONCE, AUDIT_EVERY, Fault, RECOVERS_WITHIN, Reconciler, Scope, at, at_alerts,
     compare::{Creates, How},
     query, walk,
     walk::Walk,
@@ -25,12 +25,24 @@ impl Reconciler {
             let is_there = !alerting::is_unavailable(&fault);
             if is_there { at("list the monitors")(fault) } else { Fault::NoAlerting }
         })?;
+        // A store that starts answers with what it has by then; what changed while we were away would
+        // be passed over.
+        if self.stamp.is_none()
+            && self.begun.elapsed() < RECOVERS_WITHIN
+            && !self.is_whole().await?
+        {
+            return Err(Fault::Recovering);
+        }
         let is_stale = self.audited.is_none_or(|at| at.elapsed() >= AUDIT_EVERY);
         let audits = is_stale || self.stamp != Some(stamp);
         if audits {
             self.read_scope().await?;
         }
+        let begun = Instant::now();
         self.changes().await?;
+        if let Some(mark) = &mut self.mark {
+            mark.pass(begun);
+        }
         if audits {
             self.audit().await?;
             self.audited = Some(Instant::now());
@@ -57,7 +69,8 @@ impl Reconciler {
             return Ok(());
         }
         let how = How { in_scope: true, creates: Creates::All, skips_compared: true };
-        let since = self.mark_at(|mark, now| mark.since(now, clock::now().as_millisecond()));
+        let ours = clock::now().as_millisecond();
+        let since = self.mark.as_ref().map_or(ours, |mark| mark.since(ours));
         let failing: Vec<_> =
             self.failing.iter().take(ASKED_AT_ONCE / 2).map(String::as_str).collect();
         let search = self.scope.narrow(&query::changed(since, &failing));

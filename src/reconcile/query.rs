@@ -1,6 +1,7 @@
 //! Searches for alerts, in the words of a `query_string`. Pure.
 
-use crate::opensearch::alert_search::any_of;
+use super::ASKED_AT_ONCE;
+use crate::opensearch::{alert_search::any_of, segment};
 
 /// States of an alert that is not over.
 pub const OPEN: &str = "state:(ACTIVE OR ACKNOWLEDGED OR ERROR)";
@@ -18,6 +19,8 @@ pub const MOVING: [(&str, &str); 4] = [
 /// Monitors are named in a search while their ids fit well into the first line of a request, which
 /// the store takes up to 4 KiB.
 const MOST_NAMED: usize = 60;
+/// How long a search may be, percent-encoded, to fit there with all the rest.
+const LONGEST_SEARCH: usize = 3_600;
 
 /// Those that changed at or after `since` (epoch ms), and those with these ids.
 #[must_use]
@@ -28,6 +31,21 @@ pub fn changed(since: i64, ids: &[&str]) -> String {
         parts.push(any_of("_id", ids));
     }
     format!("({})", parts.join(" OR "))
+}
+
+/// Cuts a list of what has ids into parts whose ids fit into one request each.
+pub fn parts<T>(all: &[T], id: impl Fn(&T) -> &str) -> impl Iterator<Item = &[T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let mut length = 0;
+        let fits = rest.iter().take(ASKED_AT_ONCE).take_while(|one| {
+            length += segment(id(one)).len() + "%22%22%20OR%20".len();
+            length <= LONGEST_SEARCH
+        });
+        let (part, others) = rest.split_at(fits.count().max(1).min(rest.len()));
+        rest = others;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 /// Those whose `field` lies between both, which are in.
@@ -81,14 +99,26 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_any_length_are_asked_for_in_requests_that_fit() {
+        let long = "ü".repeat(256);
+        let mut ids = vec!["0Ab-"; 2 * ASKED_AT_ONCE + 1];
+        ids.extend([long.as_str(), &long, &long, "z"]);
+        let parts: Vec<_> = parts(&ids, |id| id).collect();
+        assert_eq!(parts.concat(), ids);
+        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [40, 40, 3, 2]);
+        let longest = parts.iter().map(|part| segment(&any_of("_id", part)).len()).max();
+        assert!(longest < Some(3_700), "{longest:?}");
+    }
+
+    #[test]
     fn the_longest_search_fits_into_a_request_line() {
         let id = "error-alert-AbCdEfGhIjKlMnOpQrSt-01234567-89ab-cdef-0123-456789abcdef";
-        let ids: Vec<_> = (0..super::super::ASKED_AT_ONCE).map(|_| id).collect();
-        let encoded = crate::opensearch::segment(&any_of("_id", &ids)).len();
+        let ids: Vec<_> = (0..ASKED_AT_ONCE).map(|_| id).collect();
+        let encoded = segment(&any_of("_id", &ids)).len();
         assert!(encoded < 3_700, "{encoded}");
         let monitors: Vec<_> = (0..MOST_NAMED).map(|_| "AbCdEfGhIjKlMnOpQrSt").collect();
         let search = narrowed(&changed(1_800_000_000_000, &[]), &monitors, &[]);
-        let encoded = crate::opensearch::segment(&search).len();
+        let encoded = segment(&search).len();
         assert!(encoded < 3_700, "{encoded}");
     }
 }

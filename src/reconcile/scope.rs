@@ -29,6 +29,8 @@ pub struct Scope {
     inputs: HashMap<String, Value>,
     monitors: BTreeSet<String>,
     workflows: BTreeSet<String>,
+    /// All that the API lists to us, whether they count or not.
+    listed: BTreeSet<String>,
     /// Those that count or did.
     former: BTreeSet<String>,
     /// Every monitor and workflow that is there or was, by id, with its name.
@@ -74,10 +76,12 @@ impl Scope {
             is_of_buckets.then(|| (one.id.clone(), one.body["inputs"].clone()))
         });
         let inputs = inputs.collect();
+        let listed = monitors.iter().chain(workflows).map(|one| one.id.clone()).collect();
         let (monitors, workflows) = (ids(monitors), ids(workflows));
         let mut former = before.former;
         former.extend(monitors.iter().chain(&workflows).cloned());
-        Self { all: which == Monitors::All, members, inputs, monitors, workflows, former, known }
+        let all = which == Monitors::All;
+        Self { all, members, inputs, monitors, workflows, listed, former, known }
     }
 
     /// Whether an alert, as the API tells it, is one of theirs.
@@ -135,6 +139,19 @@ impl Scope {
         let monitors: Vec<_> = self.monitors.iter().map(String::as_str).collect();
         let workflows: Vec<_> = self.workflows.iter().map(String::as_str).collect();
         super::query::narrowed(search, &monitors, &workflows)
+    }
+
+    /// Whether the API lists the monitor or workflow to us.
+    #[must_use]
+    pub fn lists(&self, id: &str) -> bool {
+        self.listed.contains(id)
+    }
+
+    /// The ids of those that have, or had, this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<String> {
+        let same = self.known.iter().filter(|(_, known)| *known == name);
+        same.map(|(id, _)| id.clone()).collect()
     }
 
     /// Every monitor and workflow that is there or was, by id, with its name.
@@ -211,5 +228,6 @@ mod tests {
         assert_eq!(scope.known().get("a").map(String::as_str), Some("name of a"));
         assert!(!scope.includes(&alert("a", "")) && scope.included(&alert("a", "")));
         assert!(!scope.included(&alert("b", "")));
+        assert_eq!((scope.named("name of a"), scope.lists("a")), (vec!["a".to_owned()], false));
     }
 }

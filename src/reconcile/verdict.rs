@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{lifecycle, opensearch::records::Found};
+use crate::{intake::truth::ORPHANED, lifecycle, opensearch::records::Found};
 
 /// What a record lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Verdict {
     Missing,
     /// It does not say how its alert stands.
     Outdated,
+    /// Nobody can tell now.
+    Unknown,
 }
 
 /// Compares a record with the one that the Alerting API's state of its alert makes.
@@ -22,10 +24,61 @@ pub fn judge(record: &Found, truth: Map<String, Value>) -> Verdict {
         Found::Absent => return Verdict::Missing,
         // It cannot be written either.
         Found::Closed => return Verdict::Same,
+        Found::Away => return Verdict::Unknown,
         Found::There(record) => record,
     };
     let merged = lifecycle::merge(record.clone(), truth);
-    if seen(&merged) == seen(record) { Verdict::Same } else { Verdict::Outdated }
+    let is_same = if is_repaired(record) {
+        // What the store did not take from the one it does not take from the other.
+        STANDING.iter().all(|path| merged_at(&merged, path) == merged_at(record, path))
+    } else {
+        seen(&merged) == seen(record)
+    };
+    if is_same { Verdict::Same } else { Verdict::Outdated }
+}
+
+/// How an alert stands, and when it ended, once it is over.
+const STANDING: [&[&str]; 4] =
+    [&["event", "action"], &["event", "outcome"], &["event", "duration"], &["error", "message"]];
+
+fn merged_at<'a>(record: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
+    let (first, below) = path.split_first()?;
+    below.iter().try_fold(record.get(*first)?, |value, key| value.get(key))
+}
+
+/// Whether part of it did not fit its field (`record::misfit`).
+fn is_repaired(record: &Map<String, Value>) -> bool {
+    has_tag(record, "repaired")
+}
+
+fn has_tag(record: &Map<String, Value>, tag: &str) -> bool {
+    match record.get("tags") {
+        Some(Value::Array(tags)) => tags.iter().any(|one| one == tag),
+        Some(one) => one == tag,
+        None => false,
+    }
+}
+
+/// The `event.sequence` (epoch ms) that the truth has to have so that the merge hears it, where a
+/// message came with a later time: of a clock that is ahead, or of none at all. `None` where the
+/// merge does hear it, and where the record may know more than the API told a moment ago.
+#[must_use]
+pub fn overheard(record: &Map<String, Value>, truth: &Map<String, Value>) -> Option<i64> {
+    let action = |of: &Map<String, Value>| merged_at(of, &["event", "action"]).cloned();
+    let rank = |of| match action(of).as_ref().and_then(Value::as_str) {
+        Some("released") => 2,
+        Some("acknowledged") => 1,
+        _ => 0,
+    };
+    let sequence = merged_at(record, &["event", "sequence"])?.as_i64()?;
+    let at = merged_at(truth, &["event", "sequence"])?.as_i64()?;
+    let (have, want) = (rank(record), rank(truth));
+    if want > have {
+        return (at < sequence).then_some(sequence);
+    }
+    // It was taken for over because the API did not tell of it; now it does.
+    let was_missed = have == 2 && want < 2 && has_tag(record, ORPHANED);
+    (was_missed && at <= sequence).then_some(sequence.saturating_add(1))
 }
 
 /// What people see of a record. Not its version; and while an alert lasts not how far it has come,
@@ -84,6 +137,7 @@ mod tests {
         for (found, truth, want) in [
             (Found::Absent, record("engaged", FIVE, 5, false), Verdict::Missing),
             (Found::Closed, record("engaged", FIVE, 5, false), Verdict::Same),
+            (Found::Away, record("engaged", FIVE, 5, false), Verdict::Unknown),
             (there("engaged", 5), record("engaged", SIX, 6, false), Verdict::Same),
             (there("engaged", 5), record("acknowledged", SIX, 6, false), Verdict::Outdated),
             (there("engaged", 5), record("released", SIX, 6, false), Verdict::Outdated),
@@ -115,5 +169,41 @@ mod tests {
         let merged = lifecycle::merge(told, failed);
         let well = record("engaged", "2026-11-06T05:07:00.000Z", 7, false);
         assert_eq!(judge(&Found::There(merged), well), Verdict::Outdated);
+    }
+
+    #[test]
+    fn a_value_that_the_store_did_not_take_makes_no_record_outdated_for_ever() {
+        const FIVE: &str = "2026-11-06T05:05:00.000Z";
+        let mut truth = record("engaged", FIVE, 6, false);
+        truth.insert("source".to_owned(), json!({"ip": "10.0.0.0-10.0.0.9"}));
+        let mut stored = record("engaged", FIVE, 5, false);
+        stored["event"]["original"] = json!("{\"source.ip\":\"10.0.0.0-10.0.0.9\"}");
+        assert_eq!(judge(&Found::There(stored.clone()), truth.clone()), Verdict::Outdated);
+        stored["tags"] = json!(["reconciled", "repaired"]);
+        assert_eq!(judge(&Found::There(stored.clone()), truth.clone()), Verdict::Same);
+        truth["event"]["action"] = json!("acknowledged");
+        assert_eq!(judge(&Found::There(stored), truth), Verdict::Outdated);
+    }
+
+    #[test]
+    fn the_truth_is_heard_whatever_the_clock_of_a_message_said() {
+        const FIVE: &str = "2026-11-06T05:05:00.000Z";
+        let of = |action, sequence| record(action, FIVE, sequence, true);
+        for (have, at, want, seen, heard) in [
+            ("engaged", 5, "released", 6, None),
+            ("engaged", 9, "released", 6, Some(9)),
+            ("engaged", 9, "acknowledged", 6, Some(9)),
+            ("acknowledged", 9, "released", 6, Some(9)),
+            // The API may not have told of the end yet.
+            ("released", 9, "engaged", 6, None),
+            ("acknowledged", 9, "engaged", 6, None),
+        ] {
+            assert_eq!(overheard(&of(have, at), &of(want, seen)), heard, "{have} {want}");
+        }
+        let mut missed = of("released", 9);
+        missed.insert("tags".to_owned(), json!([ORPHANED]));
+        assert_eq!(overheard(&missed, &of("acknowledged", 9)), Some(10));
+        assert_eq!(overheard(&missed, &of("engaged", 12)), None, "it is heard");
+        assert_eq!(overheard(&missed, &of("released", 6)), None);
     }
 }

@@ -68,7 +68,8 @@ pub enum Readiness {
 pub struct Firings {
     client: Client,
     rules: HashMap<String, (Instant, Option<Arc<Rule>>)>,
-    begins: HashMap<String, Timestamp>,
+    /// When alerts began, and the ids of their rules.
+    begins: HashMap<String, (Timestamp, Option<String>)>,
     /// Answers of this batch, by search.
     runs: HashMap<String, Vec<Told>>,
     /// Alerts of this batch that were asked for by their ids.
@@ -131,8 +132,10 @@ impl Firings {
     async fn fill(&mut self, message: &[&Alert], place: usize) -> Result<Alert, Error> {
         let mut alert = message[place].clone();
         let Some(id) = alert.id.clone() else { return Ok(alert) };
-        let begin = self.begins.get(&id);
-        alert.began = alert.began.or(begin.copied());
+        if let Some((began, rule)) = self.begins.get(&id) {
+            alert.began.get_or_insert(*began);
+            alert.rule.id = alert.rule.id.or_else(|| rule.clone());
+        }
         if alert.began.is_some() && alert.bucket.is_none() {
             return Ok(alert);
         }
@@ -195,7 +198,7 @@ impl Firings {
         if self.begins.len() >= REMEMBERED {
             self.begins.clear();
         }
-        self.begins.insert(id.clone(), began);
+        self.begins.insert(id.clone(), (began, alert.rule.id.clone()));
     }
 
     /// Reads alerts by their ids; what is not there is noted too.
@@ -310,6 +313,8 @@ fn learn(alert: &mut Alert, rule: &Rule) {
         bucket.learn(&rule.body);
     }
     alert.is_composite |= rule.kind == Kind::Composite;
+    // Malcolm's message has no id of its monitor; the index's name may want it.
+    alert.rule.id.get_or_insert_with(|| rule.id.clone());
 }
 
 #[cfg(test)]

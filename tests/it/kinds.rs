@@ -20,7 +20,7 @@ const DOCUMENTS: &str = include_str!("../../provisioning/messages/doc_level.must
 const COMPOSITE: &str = include_str!("../../provisioning/messages/composite.mustache");
 const QUERY: &str = include_str!("../../provisioning/messages/query_level.mustache");
 /// What Malcolm's own monitor sends: no id of anything but of a query's alert.
-const MALCOLM: &str = r#"{"alert": {"monitor": {"name": "{{ctx.monitor.name}}"},
+pub const MALCOLM: &str = r#"{"alert": {"monitor": {"name": "{{ctx.monitor.name}}"},
     "trigger": {"name": "{{ctx.trigger.name}}", "severity": "{{ctx.trigger.severity}}"},
     "period": {"start": "{{ctx.periodStart}}", "end": "{{ctx.periodEnd}}"},
     "results": {{#toJson}}ctx.results{{/toJson}}, "body": "", "alert": "{{ctx.alert.id}}",

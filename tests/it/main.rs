@@ -31,6 +31,7 @@ mod outcomes;
 mod provision;
 mod races;
 mod reconcile;
+mod reconcile_faults;
 mod rehearsal;
 mod secured;
 mod silence;

@@ -1,0 +1,307 @@
+//! What must not happen while the records are compared: no haste, nothing twice, nothing that one bad
+//! record keeps from the others.
+
+use std::{sync::Arc, time::Duration};
+
+use alertloop::{
+    alert::{Alert, Phase},
+    intake,
+    lease::{self, Lease, ReplicaId},
+    opensearch::Client,
+    reconcile::{self, Monitors, Reconciler},
+    record::{Naming, fields::FieldSet, index_name::IndexName},
+    spool::Spool,
+};
+use opensearch::http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    kinds::MALCOLM,
+    store,
+    support::{App, Channel, Mood, Reluctant, Store, Watched},
+};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+/// In which it is watched that something does not happen.
+const WHILE: Duration = Duration::from_secs(2);
+
+/// A reconciler whose spool nobody empties, with a lease that no other test has.
+struct Bench {
+    spool: Arc<Spool>,
+    status: Arc<reconcile::Status>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    leases: String,
+    _dir: TempDir,
+}
+
+impl Bench {
+    fn start(store: &Store, client: &Client, webhook: &str) -> Self {
+        Self::start_with(store, client, webhook, "%{%y%m%d}")
+    }
+
+    fn start_with(store: &Store, client: &Client, webhook: &str, suffix: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = Arc::new(Spool::open(dir.path(), 1 << 22).expect("a spool"));
+        let index = IndexName::new(store.pattern(), suffix).expect("a name");
+        let settings = reconcile::Settings {
+            interval: Duration::from_millis(100),
+            monitors: Monitors::Ours,
+            naming: Naming { index, time_field: "firstPacket".to_owned() },
+            pattern: store.pattern().to_owned(),
+            webhook: webhook.to_owned(),
+            silence_days: 0,
+            missed_for: Duration::ZERO,
+        };
+        let (open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));
+        let (done, provisioned) = watch::channel(true);
+        let leases = store.index("leases");
+        let lease = lease(store, client);
+        let status = Arc::new(reconcile::Status::new(true));
+        let reconciler = Reconciler::new(
+            client.clone(),
+            Arc::clone(&spool),
+            settings,
+            (gate, provisioned),
+            lease,
+            Arc::clone(&status),
+        );
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move {
+            reconciler.run(&until).await;
+            drop((open, done));
+        });
+        Self { spool, status, stop, task, leases, _dir: dir }
+    }
+
+    /// The alerts in the spool with this id, in the order in which they came.
+    fn kept(&self, id: &str) -> Vec<Alert> {
+        let entries = self.spool.next_batch(0, 10_000, 1 << 22).expect("entries");
+        let alerts = entries.iter().flat_map(|one| intake::decode(&one.envelope, 1 << 20));
+        let alerts = alerts.flatten().map(|alert| alert.expect("an alert"));
+        alerts.filter(|alert| alert.id.as_deref() == Some(id)).collect()
+    }
+
+    /// The first alert in the spool with this id, once it is there.
+    async fn until_kept(&self, id: &str) -> Alert {
+        let kept = async {
+            loop {
+                match self.kept(id).into_iter().next() {
+                    Some(alert) => return alert,
+                    None => self.spool.appended().await,
+                }
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, kept).await;
+        waited.unwrap_or_else(|_| panic!("{id} does not come: {}", self.status.detail()))
+    }
+
+    /// Waits until it has looked twice more.
+    async fn looked(&self) {
+        for _ in 0..2 {
+            let before = self.status.detail()["last"].clone();
+            let begin = std::time::Instant::now();
+            while self.status.detail()["last"] == before {
+                assert!(begin.elapsed() < PATIENCE, "it does not look: {}", self.status.detail());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    async fn stop(self, store: &Store) {
+        self.stop.cancel();
+        self.task.await.expect("an end");
+        self.spool.close().await;
+        let path = format!("/{}", self.leases);
+        store.json(Method::Delete, &path, Value::Null).await.expect("no leases");
+    }
+}
+
+fn lease(store: &Store, client: &Client) -> Lease {
+    let document = lease::document::Document::new("reconciler", store.pattern());
+    let document = document.kept_in(&store.index("leases"));
+    Lease::new(client.clone(), document, &ReplicaId::random(), lease::Timing::default())
+}
+
+/// An address that channels of this test have, and nobody listens at.
+fn webhook(store: &Store) -> String {
+    format!("http://127.0.0.1:9/{}", store.index("hook"))
+}
+
+/// Puts an open record of a monitor there, as a webhook made it.
+async fn put(store: &Store, monitor: &Watched<'_>, index: &str, id: &str, event: Value) {
+    let mut whole = json!({"dataset": "alerting", "provider": "malcolm", "action": "engaged",
+        "end": "2026-11-20T00:10:00.000Z", "ingested": "2026-11-20T00:10:01.000Z",
+        "sequence": 1_795_133_400_000_i64, "hash": "h"});
+    whole.as_object_mut().expect("an object").extend(event.as_object().expect("one").clone());
+    let record = json!({"firstPacket": whole["start"], "lastPacket": whole["end"],
+        "rule": {"name": monitor.body["name"], "id": monitor.id}, "event": whole});
+    let path = format!("/{}/_doc/{id}?refresh=true", store.index(index));
+    store.json(Method::Put, &path, record).await.expect("a record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_does_not_lead_leaves_the_store_in_peace() {
+    let store = store!(alerting);
+    let mut other = lease(&store, &store.client());
+    other.hold().await.expect("a lease");
+    let reluctant = Reluctant::start(&store, 1).await;
+    let slow = Store::at(reluctant.url());
+    reluctant.set(Mood::Slow(Duration::ZERO));
+    let bench = Bench::start(&store, &slow.client(), &webhook(&store));
+    reluctant.harms(1).await;
+    let many = tokio::time::timeout(WHILE, reluctant.harms(10)).await;
+    assert!(many.is_err(), "it asks for the lease without a pause");
+    assert_eq!(bench.status.detail()["leads"], false);
+    bench.stop(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_an_alert_that_is_gone_is_ended_where_it_is() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let monitor = Watched::make(&store, "it: ended where it is", "nowhere").await;
+    // The period of its monitor began on the day before the alert did.
+    let start = json!({"id": "midnight", "start": "2026-11-19T23:55:00.000Z"});
+    put(&store, &monitor, "26112000h", "261120-midnight", start).await;
+    let bench = Bench::start_with(&store, &store.client(), &webhook(&store), "%{%y%m%d%Hh}");
+    let alert = bench.until_kept("midnight").await;
+    assert_eq!((alert.phase, alert.end), (Phase::Released, "2026-11-20T00:10:00Z".parse().ok()));
+    assert_eq!(alert.began, alert.end);
+    bench.looked().await;
+    assert_eq!(bench.kept("midnight").len(), 1, "once is enough");
+    bench.stop(&store).await;
+    monitor.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_no_request_can_hold_keeps_no_other_record_open() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let monitor = Watched::make(&store, "it: long id", "nowhere").await;
+    let start = "2026-11-20T00:05:00.000Z";
+    let long = json!({"id": "x".repeat(9_000), "start": start});
+    put(&store, &monitor, "261120", "261120-long", long).await;
+    put(&store, &monitor, "261120", "261120-short", json!({"id": "short", "start": start})).await;
+    let bench = Bench::start(&store, &store.client(), &webhook(&store));
+    assert_eq!(bench.until_kept("short").await.phase, Phase::Released);
+    bench.looked().await;
+    bench.stop(&store).await;
+    monitor.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_the_spool_is_not_put_there_again_by_each_audit() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let hook = webhook(&store);
+    let channel = Channel::to(&store, &hook).await;
+    let mut monitor = Watched::make(&store, "it: waits", &channel.id).await;
+    monitor.run().await;
+    let alert = monitor.alert("ERROR").await;
+    let id = alert["id"].as_str().expect("an id").to_owned();
+    let bench = Bench::start(&store, &store.client(), &hook);
+    bench.until_kept(&id).await;
+    for name in ["it: waits, renamed", "it: waits, renamed again"] {
+        // A change of a monitor has everything compared.
+        monitor.change(|body| body["name"] = json!(name)).await;
+        bench.looked().await;
+    }
+    assert_eq!(bench.kept(&id).len(), 1);
+    monitor.run_with("false").await;
+    monitor.alert("COMPLETED").await;
+    let over = async {
+        while bench.kept(&id).last().is_none_or(|alert| alert.phase != Phase::Released) {
+            bench.spool.appended().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, over).await.expect("another state is another entry");
+    bench.stop(&store).await;
+    monitor.remove().await;
+    channel.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_is_over_is_so_whatever_the_clock_of_its_messages_said() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let hook = webhook(&store);
+    let channel = Channel::to(&store, &hook).await;
+    let mut monitor = Watched::make(&store, "it: clocks", &channel.id).await;
+    monitor.run().await;
+    let alert = monitor.alert("ERROR").await;
+    let id = alert["id"].as_str().expect("an id").to_owned();
+    let start = alert["start_time"].as_i64().expect("epoch ms");
+    let at = |ms| jiff::Timestamp::from_millisecond(ms).expect("a time");
+    // The message's clock was two hours ahead.
+    let sequence = start + 7_200_000;
+    let day = at(start).strftime("%y%m%d").to_string();
+    let event = json!({"id": id, "start": format!("{:.3}", at(start)),
+        "end": format!("{:.3}", at(start)), "sequence": sequence});
+    put(&store, &monitor, &day, &format!("{day}-{id}"), event).await;
+    let bench = Bench::start(&store, &store.client(), &hook);
+    bench.looked().await;
+    assert_eq!(bench.kept(&id), [], "it is as it should be");
+    monitor.run_with("false").await;
+    let over = monitor.alert("COMPLETED").await;
+    let kept = bench.until_kept(&id).await;
+    assert_eq!((kept.phase, kept.as_of), (Phase::Released, Some(at(sequence))));
+    assert_eq!(kept.end.map(jiff::Timestamp::as_millisecond), over["end_time"].as_i64());
+    bench.stop(&store).await;
+    monitor.remove().await;
+    channel.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_named_by_the_rules_id_is_the_same_for_a_message_without_it() {
+    let store = store!(alerting);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let address = port.expect("a free port").to_string();
+    let hook = format!("http://{address}/mapi/alert");
+    let channel = Channel::to(&store, &hook).await;
+    let settings = [
+        ("ALERTLOOP_LISTEN", address.as_str()),
+        ("ALERTLOOP_WEBHOOK_URL", &hook),
+        ("ALERTLOOP_RECONCILE_INTERVAL", "100ms"),
+        ("MALCOLM_NETWORK_INDEX_SUFFIX", "{{rule.id}}-%{%y%m%d}"),
+    ];
+    let app = App::start(&store, &settings).await;
+    let name = format!("it: named by id {}", store.pattern());
+    let mut monitor = Watched::make(&store, &name, &channel.id).await;
+    let mut body = monitor.body.clone();
+    monitor.remove().await;
+    let action = &mut body["triggers"][0]["query_level_trigger"]["actions"][0];
+    action["message_template"]["source"] = json!(MALCOLM);
+    // A monitor cannot be changed while an index that it searches is being made.
+    body["inputs"][0]["search"]["indices"] = json!([format!("not-{}", store.pattern())]);
+    monitor = Watched::of(&store, body).await;
+    monitor.run().await;
+    let alert = monitor.alert("ACTIVE").await;
+    // What other tests' monitors say comes here too.
+    let records = || async {
+        let all = store.records().await;
+        all.into_iter().filter(|hit| hit["_source"]["rule"]["name"] == name).collect::<Vec<_>>()
+    };
+    let until = async |good: fn(&Value) -> bool| {
+        let seen = async {
+            while !records().await.iter().any(|hit| good(&hit["_source"]["event"])) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.expect("a record");
+    };
+    until(|event| event["hash"].is_string()).await;
+    monitor.run_with("false").await;
+    until(|event| event["action"] == "released").await;
+    let records = records().await;
+    assert_eq!(records.len(), 1, "{records:#?}");
+    let source = &records[0]["_source"];
+    assert_eq!((&source["event"]["id"], &source["rule"]["id"]), (&alert["id"], &json!(monitor.id)));
+    monitor.remove().await;
+    channel.remove().await;
+    app.stop().await;
+}
