@@ -132,6 +132,12 @@ fn webhook(store: &Store) -> String {
     format!("http://127.0.0.1:9/{}", store.index("hook"))
 }
 
+/// An index that nobody has: a monitor that searches the records cannot be written while an index of
+/// theirs is being made, or is lost.
+fn elsewhere(store: &Store) -> String {
+    format!("not-{}", store.pattern())
+}
+
 /// Puts an open record of a monitor there, as a webhook made it.
 async fn put(store: &Store, monitor: &Watched<'_>, index: &str, id: &str, event: Value) {
     let mut whole = json!({"dataset": "alerting", "provider": "malcolm", "action": "engaged",
@@ -271,14 +277,10 @@ async fn an_index_named_by_the_rules_id_is_the_same_for_a_message_without_it() {
     ];
     let app = App::start(&store, &settings).await;
     let name = format!("it: named by id {}", store.pattern());
-    let mut monitor = Watched::make(&store, &name, &channel.id).await;
-    let mut body = monitor.body.clone();
-    monitor.remove().await;
+    let mut body = Watched::body(&elsewhere(&store), &name, &channel.id);
     let action = &mut body["triggers"][0]["query_level_trigger"]["actions"][0];
     action["message_template"]["source"] = json!(MALCOLM);
-    // A monitor cannot be changed while an index that it searches is being made.
-    body["inputs"][0]["search"]["indices"] = json!([format!("not-{}", store.pattern())]);
-    monitor = Watched::of(&store, body).await;
+    let mut monitor = Watched::of(&store, body).await;
     monitor.run().await;
     let alert = monitor.alert("ACTIVE").await;
     // What other tests' monitors say comes here too.
@@ -304,4 +306,46 @@ async fn an_index_named_by_the_rules_id_is_the_same_for_a_message_without_it() {
     monitor.remove().await;
     channel.remove().await;
     app.stop().await;
+}
+
+/// Makes an index whose only copy can be nowhere.
+async fn without_a_copy(store: &Store, index: &str) {
+    let nowhere = json!({"settings": {"number_of_replicas": 0,
+        "index.routing.allocation.require._name": "nowhere"}});
+    let path = format!("/{index}?wait_for_active_shards=0");
+    store.json(Method::Put, &path, nowhere).await.expect("an index");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_without_its_shards_keeps_no_other_alert_from_its_record() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let hook = webhook(&store);
+    let channel = Channel::to(&store, &hook).await;
+    let of = |name| Watched::of(&store, Watched::body(&elsewhere(&store), name, &channel.id));
+    let (lost, mut well) = (of("it: index is lost").await, of("it: index is well").await);
+    let id = async |monitor: &Watched<'_>| {
+        monitor.run().await;
+        let alert = monitor.alert("ERROR").await;
+        let began = jiff::Timestamp::from_millisecond(alert["start_time"].as_i64().expect("ms"));
+        let day = began.expect("a time").strftime("%y%m%d").to_string();
+        (alert["id"].as_str().expect("an id").to_owned(), day)
+    };
+    let (lost_alert, day) = id(&lost).await;
+    let (well_alert, _) = id(&well).await;
+    let index = store.index(&format!("{}-{day}", lost.id.to_lowercase()));
+    without_a_copy(&store, &index).await;
+    let open = json!({"id": "open", "start": "2026-11-20T00:05:00.000Z"});
+    put(&store, &well, "261120", "261120-open", open).await;
+    let suffix = "{{rule.id}}-%{%y%m%d}";
+    let bench = Bench::start_with(&store, &store.client(), &hook, suffix);
+    bench.until_kept(&well_alert).await;
+    bench.until_kept(&lost_alert).await;
+    well.change(|body| body["name"] = json!("it: index is well, renamed")).await;
+    bench.looked().await;
+    assert_eq!((bench.kept(&lost_alert).len(), bench.kept(&well_alert).len()), (1, 1));
+    bench.stop(&store).await;
+    lost.remove().await;
+    well.remove().await;
+    channel.remove().await;
 }

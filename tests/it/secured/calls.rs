@@ -145,6 +145,7 @@ impl<'a> Ground<'a> {
             self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [known]})),
             self.get("/_cluster/settings?include_defaults=true&filter_path=**.host_deny_list"),
             self.get("/_cluster/health"),
+            self.get("/_cluster/health/.opendistro-alerting-alert*"),
             self.get("/_nodes/_local/stats/os"),
             self.get("/_nodes/plugins"),
             self.get("/_plugins/_security/authinfo"),

@@ -41,16 +41,21 @@ pub struct Watched<'a> {
 impl<'a> Watched<'a> {
     /// One that is about to fire through a channel, each time that it runs.
     pub async fn make(store: &'a Store, name: &str, channel: &str) -> Self {
+        Self::of(store, Self::body(store.pattern(), name, channel)).await
+    }
+
+    /// The body of such a one, which searches these indices.
+    pub fn body(indices: &str, name: &str, channel: &str) -> Value {
         let file = include_str!("../../../provisioning/monitors/malcolm_api_loopback_monitor.json");
         let mut body: Value = serde_json::from_str(file).expect("JSON");
         body["name"] = json!(name);
-        body["inputs"][0]["search"]["indices"] = json!([store.pattern()]);
+        body["inputs"][0]["search"]["indices"] = json!([indices]);
         body["inputs"][0]["search"]["query"] = json!({"size": 0, "query": {"match_all": {}}});
         let trigger = &mut body["triggers"][0]["query_level_trigger"];
         trigger["condition"]["script"]["source"] = json!("true");
         trigger["actions"][0]["throttle_enabled"] = json!(false);
         trigger["actions"][0]["destination_id"] = json!(channel);
-        Self::of(store, body).await
+        body
     }
 
     /// Any monitor.
