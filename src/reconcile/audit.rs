@@ -48,6 +48,9 @@ impl Reconciler {
         let mut pages = OpenRecords::of(&self.settings.pattern, self.scope.known());
         let how = How { in_scope: false, creates: Creates::None, skips_compared: false };
         let mut unknown = HashMap::new();
+        // Asked before the alerts are: while an index of theirs has lost its primary, the API leaves
+        // its alerts out and does not say so.
+        let is_whole = self.is_whole().await?;
         loop {
             let page = pages.next(&self.client).await.map_err(at("search the open records"))?;
             if page.is_empty() {
@@ -73,7 +76,8 @@ impl Reconciler {
                     .collect();
                 self.compare(alerts, how).await?;
                 let mut gone = Vec::new();
-                for one in part.iter().filter(|one| !known.contains(&one.alert)) {
+                let missed = part.iter().filter(|one| is_whole && !known.contains(&one.alert));
+                for one in missed {
                     let hash = self.hash(Some(&one.alert));
                     let since = self.unknown.get(&hash).copied().unwrap_or_else(Instant::now);
                     unknown.insert(hash, since);
