@@ -68,6 +68,8 @@ async fn main() -> anyhow::Result<()> {
 struct Bench {
     ground: Ground,
     counter: Counter,
+    /// The store, as `host:port`.
+    to: String,
     client: reqwest::Client,
     name: String,
     begin: i64,
@@ -79,7 +81,8 @@ impl Bench {
         let to = store.trim_start_matches("http://").trim_end_matches('/').to_owned();
         Ok(Self {
             ground: Ground::new(store)?,
-            counter: Counter::before(to).await?,
+            counter: Counter::before(to.clone()).await?,
+            to,
             client: reqwest::Client::builder().no_proxy().build()?,
             name: format!("bench{:08x}", rand::random::<u32>()),
             begin: jiff::Timestamp::now().as_millisecond(),
@@ -95,14 +98,14 @@ impl Bench {
         self.ground.make(MONITORS, SENDING, self.begin - 24 * HOUR).await?;
         self.ground.alerts(HISTORY, (0..PAST).map(|number| self.past(number))).await?;
 
-        let sidecar = self.start("30s").await?;
+        let sidecar = self.start("30s", &self.counter).await?;
         self.catch_up(&sidecar).await?;
         self.idle(&sidecar).await?;
         sidecar.stop()?;
         self.raw_bulk().await?;
 
         self.ground.alerts(ACTIVE, (0..OPEN).map(|n| self.open(n, "ACTIVE"))).await?;
-        let sidecar = self.start("5s").await?;
+        let sidecar = self.start("5s", &self.counter).await?;
         self.audit(&sidecar).await?;
         self.firing(&sidecar, "ACTIVE", "2,000 of them fire again").await?;
         self.firing(&sidecar, "ERROR", "the same, and each of their webhooks is lost").await?;
@@ -137,8 +140,8 @@ impl Bench {
         self.begin - 23 * HOUR + share
     }
 
-    async fn start(&self, interval: &str) -> anyhow::Result<Sidecar> {
-        let (url, pattern) = (self.counter.url(), self.pattern());
+    async fn start(&self, interval: &str, counter: &Counter) -> anyhow::Result<Sidecar> {
+        let (url, pattern) = (counter.url(), self.pattern());
         let settings = [
             ("OPENSEARCH_URL", url.as_str()),
             ("MALCOLM_NETWORK_INDEX_PATTERN", &pattern),
@@ -151,7 +154,7 @@ impl Bench {
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let program = Path::new(env!("CARGO_BIN_EXE_alertloop"));
-        self.counter.take();
+        counter.take();
         Sidecar::start(program, Path::new(env!("CARGO_TARGET_TMPDIR")), &settings).await
     }
 
@@ -181,14 +184,20 @@ impl Bench {
 
     /// Nothing happens.
     async fn idle(&mut self, sidecar: &Sidecar) -> anyhow::Result<()> {
+        let by = Counter::before(self.to.clone()).await?;
+        let standby = self.start("30s", &by).await?;
         self.looks(sidecar, 1).await?;
         self.counter.take();
+        by.take();
+        let at_rest = standby.cpu()?;
         let (cpu, writes) = (sidecar.cpu()?, self.ground.writes(&self.pattern()).await?);
         let (looks, took) = self.seconds(sidecar).await?;
         tokio::time::sleep(IDLE).await;
         let (later, more) = self.seconds(sidecar).await?;
         let counts = self.counter.take();
         ensure!(writes == self.ground.writes(&self.pattern()).await?, "an idle look writes");
+        let waiting = (by.take(), standby.cpu()? - at_rest);
+        standby.stop()?;
         let minutes = IDLE.as_secs_f64() / 60.0;
         let line = &mut self.report;
         line.line("idle, a minute: requests", bytes_per(&counts, minutes));
@@ -199,6 +208,8 @@ impl Bench {
         let each = (more - took) * 1_000.0 / (later - looks);
         line.line("… a look takes", format!("{each:.0} ms"));
         line.line("… memory now", format!("{:.1} MiB", sidecar.memory("VmRSS")?));
+        line.line("a replica that stands by, a minute: requests", bytes_per(&waiting.0, minutes));
+        line.line("… processor time", format!("{:.0} ms", waiting.1 * 1_000.0 / minutes));
         println!("{}", what(&counts));
         Ok(())
     }
@@ -212,6 +223,7 @@ impl Bench {
         let mut ratios = Vec::new();
         for _ in 0..3 {
             let raw = self.raw_reading().await?;
+            self.looks(sidecar, 1).await?;
             self.ground.touch_a_monitor().await?;
             let audit = self.next_look(sidecar, |counts| counts.total() > 20).await?;
             ratios.push((audit.seconds, raw, audit.counts));
@@ -244,6 +256,7 @@ impl Bench {
         let mut last = Counts::default();
         let writes = self.ground.writes(&self.pattern()).await?;
         for _ in 0..3 {
+            self.looks(sidecar, 1).await?;
             let now = jiff::Timestamp::now().as_millisecond();
             let again = (0..FIRING).map(|n| Made { last: now, ..self.open(n, state) });
             self.ground.alerts(ACTIVE, again).await?;
@@ -281,14 +294,12 @@ impl Bench {
         Ok(())
     }
 
-    /// Waits for the first whole look from now on, of which `counts` is what is looked for.
+    /// Waits for the first look from now on that `is_it`; none must be under way.
     async fn next_look(
         &self,
         sidecar: &Sidecar,
         is_it: impl Fn(&Counts) -> bool,
     ) -> anyhow::Result<Look> {
-        // One that is under way may have begun before.
-        self.looks(sidecar, 1).await?;
         loop {
             let (_, before) = self.seconds(sidecar).await?;
             self.counter.take();

@@ -215,15 +215,16 @@ impl<'a> Lives<'a> {
                     _ => "something else",
                 };
                 let is_over = want == "released";
+                let is_lost = number % 2 == 0;
+                // A webhook tells the begin of the period that was searched, which is earlier.
                 let is_right = event["action"] == want
-                    && event["start"] == text(&alert["start_time"])
+                    && (!is_lost || event["start"] == text(&alert["start_time"]))
                     && (!is_over || event["end"] == text(&alert["end_time"]))
                     && event["duration"].is_null() != is_over;
                 if !is_right {
                     return Err(format!("{alert:#} is not {record:#}"));
                 }
                 let version = record["_version"].as_u64().unwrap_or(0);
-                let is_lost = number % 2 == 0;
                 settled.push(Settled { id: id.to_owned(), is_lost, version });
             }
         }

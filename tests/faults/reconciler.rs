@@ -174,7 +174,7 @@ async fn a_leader_that_is_killed_frozen_or_cut_off_is_replaced_and_each_record_i
 async fn killed() {
     let Some(store) = Store::of_this_run() else { return };
     let mut pair = Pair::start(&store).await;
-    let lives = Lives::make(&store, &pair.balancer.url().to_owned(), 4).await;
+    let lives = Lives::make(&store, pair.balancer.url(), 4).await;
     let stop = CancellationToken::new();
     let back = effort::times(3, 20);
     let (mut slowest, mut takeover) = (Duration::ZERO, Duration::ZERO);
@@ -368,6 +368,122 @@ async fn a_store_that_is_killed_in_the_middle_of_catching_up_has_every_record_on
     process.signal("TERM");
     assert_eq!(process.wait().code(), Some(0));
     ground.remove(&[]).await.expect("nothing left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_the_api_leaves_out_because_its_index_is_red_is_not_over() {
+    let store = store!(alerting);
+    if std::env::var("ALERTLOOP_TEST_NODE_SH").is_err() {
+        return skip("ALERTLOOP_TEST_NODE_SH names no script, so the node is not ours");
+    }
+    store.make_template().await;
+    let balancer = Balancer::start().await;
+    let channel = Channel::to(&store, balancer.url()).await;
+    let monitor = Watched::make(&store, "faults: lost, red", &channel.id).await;
+    monitor.run().await;
+    monitor.alert("ACTIVE").await;
+    let (status, stop) = (Arc::new(reconcile::Status::new(true)), CancellationToken::new());
+    let spool = impatient(&store, balancer.url(), Arc::clone(&status), stop.clone());
+    let begun = async || spool.stats().expect("a spool that can be read").waiting == 1;
+    until("it is found", PATIENCE, begun).await;
+    // As the writer would.
+    let alert = monitor.alert("ACTIVE").await;
+    let start = jiff::Timestamp::from_millisecond(alert["start_time"].as_i64().expect("ms"));
+    let start = format!("{:.3}", start.expect("a time"));
+    let open = json!({
+        "firstPacket": start, "lastPacket": start, "tags": ["reconciled"],
+        "rule": {"name": "faults: lost, red", "id": monitor.id},
+        "event": {"id": alert["id"], "dataset": "alerting", "provider": "malcolm",
+            "action": "engaged", "start": start, "end": start, "sequence": alert["start_time"],
+            "reason": "Malcolm API Loopback Trigger", "ingested": start, "severity": 40}});
+    let day: String = start[2..10].split('-').collect();
+    let id = alert["id"].as_str().expect("an id");
+    let path = format!("{}/_doc/{day}-{id}?refresh=true", store.index(&day));
+    store.json(Method::Put, &path, open).await.expect("a record");
+
+    let alerts = ground::ACTIVE;
+    let enable = |what: Value| json!({"index.routing.allocation.enable": what});
+    let settings = format!("{alerts}/_settings");
+    let looks = async |more: usize| {
+        for _ in 0..more {
+            let before = status.detail()["last"].clone();
+            let begun = Instant::now();
+            while status.detail()["last"] == before && status.detail()["trouble"].is_null() {
+                assert!(begun.elapsed() < PATIENCE, "it does not look: {}", status.detail());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    store.json(Method::Put, &settings, enable(json!("none"))).await.expect("the setting");
+    for path in [format!("{alerts}/_close"), format!("{alerts}/_open?wait_for_active_shards=0")] {
+        store.json(Method::Post, &path, Value::Null).await.expect("a red index");
+    }
+    let health = store.json(Method::Get, "_cluster/health", Value::Null).await.expect("health");
+    assert_eq!(health["status"], "red");
+    let told = store.json(Method::Get, "_plugins/_alerting/monitors/alerts", Value::Null).await;
+    println!(
+        "an index of alerts is red, and the API says {}",
+        match &told {
+            Ok(told) => format!("{} alerts", told["totalAlerts"]),
+            Err(fault) => fault.to_string(),
+        }
+    );
+    // A monitor more has everything compared.
+    let another = Watched::make(&store, "faults: lost, another", &channel.id).await;
+    looks(3).await;
+    println!("the reconciler says {}", status.detail());
+    let waiting = spool.stats().expect("a spool that can be read").waiting;
+    store.json(Method::Put, &settings, enable(Value::Null)).await.expect("the setting");
+    assert_eq!(waiting, 1, "something was found to be over");
+    let health = "_cluster/health?wait_for_status=yellow&timeout=30s";
+    store.json(Method::Get, health, Value::Null).await.expect("health");
+    monitor.alert("ACTIVE").await;
+    wait_until_well(&status).await;
+    looks(2).await;
+    assert_eq!(spool.stats().expect("a spool that can be read").waiting, 1);
+    stop.cancel();
+    another.remove().await;
+    monitor.remove().await;
+    channel.remove().await;
+}
+
+async fn wait_until_well(status: &reconcile::Status) {
+    until("it is well again", PATIENCE, async || status.detail()["trouble"].is_null()).await;
+}
+
+/// A reconciler in this process that takes what the API does not know for over at once, and whose
+/// finds stay in its spool.
+fn impatient(
+    store: &Store,
+    webhook: &str,
+    status: Arc<reconcile::Status>,
+    stop: CancellationToken,
+) -> Arc<Spool> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = Arc::new(Spool::open(dir.path(), 1 << 20).expect("a spool"));
+    let index = IndexName::new(store.pattern(), "%{%y%m%d}").expect("a name");
+    let settings = reconcile::Settings {
+        interval: Duration::from_millis(200),
+        monitors: Monitors::Ours,
+        naming: Naming { index, time_field: "firstPacket".to_owned() },
+        pattern: store.pattern().to_owned(),
+        webhook: webhook.to_owned(),
+        silence_days: 0,
+        missed_for: Duration::ZERO,
+    };
+    let (open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));
+    let (done, provisioned) = watch::channel(true);
+    let document = lease::document::Document::new("reconciler", store.pattern());
+    let replica = ReplicaId::random();
+    let lease = Lease::new(store.client(), document, &replica, lease::Timing::default());
+    let given = (gate, provisioned);
+    let reconciler =
+        Reconciler::new(store.client(), Arc::clone(&spool), settings, given, lease, status);
+    tokio::spawn(async move {
+        reconciler.run(&stop).await;
+        drop((dir, open, done));
+    });
+    spool
 }
 
 /// How many records there are; 0 while the store cannot tell.
