@@ -163,7 +163,8 @@ impl Bench {
         let webhooks = Webhooks::begin(sidecar.address, TOKEN);
         let want = float(PAST as u64);
         let begun = sidecar.started;
-        self.records(PAST as u64).await?;
+        let stored = self.records(PAST as u64).await;
+        stored.with_context(|| sidecar.last_words())?;
         let took = begun.elapsed().as_secs_f64();
         let told = webhooks.end().await?;
         self.looks(sidecar, 1).await?;

@@ -360,12 +360,8 @@ impl Reconciler {
     /// lost with its process has the next holder look a little further back.
     fn keep_checkpoint(&mut self) {
         if let Some(mark) = &self.mark {
-            self.lease.keep(json!(mark.checkpoint(Instant::now())));
+            self.lease.keep(json!(mark.checkpoint()));
         }
-    }
-
-    fn mark_at<T: Default>(&self, read: impl Fn(&Watermark, Instant) -> T) -> T {
-        self.mark.as_ref().map(|mark| read(mark, Instant::now())).unwrap_or_default()
     }
 }
 

@@ -35,10 +35,13 @@ impl Reconciler {
         };
         let deleted = Query { search: query::DELETED, newest_by: "start_time", from: 0, size: 1 };
         let deleted = alerts::page(&self.client, deleted).await.map_err(at_alerts)?.total;
-        if self.mark.as_mut().is_some_and(|mark| mark.count_deleted(deleted)) {
+        if self.mark.as_ref().is_some_and(|mark| mark.is_news(deleted)) {
             let how = How { in_scope: false, creates: Creates::OfFormer, skips_compared: true };
             let mut walk = Walk::new("start_time", query::DELETED, 0);
             self.compare_all(&mut walk, how).await?;
+            if let Some(mark) = &mut self.mark {
+                mark.count_deleted(deleted);
+            }
         }
         self.close(&open).await
     }

@@ -178,7 +178,7 @@ impl Reconciler {
 
     fn observe(&mut self, alert: &Value) {
         if let (Some(mark), Some(newest)) = (&mut self.mark, newest(alert)) {
-            mark.observe(newest, Instant::now());
+            mark.observe(newest);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use metrics::gauge;
 
 use super::{
-    ASKED_AT_ONCE, AUDIT_EVERY, Fault, Reconciler, Scope, at, at_alerts,
+    ASKED_AT_ONCE, AUDIT_EVERY, Fault, Reconciler, Scope, Watermark, at, at_alerts,
     compare::{Creates, How},
     query, walk,
     walk::Walk,
@@ -21,6 +21,7 @@ use crate::{
 
 impl Reconciler {
     pub(super) async fn look(&mut self) -> Result<(), Fault> {
+        let (begun, ours) = (Instant::now(), clock::now().as_millisecond());
         let stamp = alerting::stamp(&self.client).await.map_err(|fault| {
             let is_there = !alerting::is_unavailable(&fault);
             if is_there { at("list the monitors")(fault) } else { Fault::NoAlerting }
@@ -31,6 +32,9 @@ impl Reconciler {
             self.read_scope().await?;
         }
         self.changes().await?;
+        if let Some(mark) = &mut self.mark {
+            mark.finish(begun, ours);
+        }
         if audits {
             self.audit().await?;
             self.audited = Some(Instant::now());
@@ -58,7 +62,7 @@ impl Reconciler {
             return Ok(());
         }
         let how = How { in_scope: true, creates: Creates::All, skips_compared: true };
-        let since = self.mark_at(|mark, now| mark.since(now, clock::now().as_millisecond()));
+        let since = self.mark.as_ref().map(Watermark::since).unwrap_or_default();
         let failing: Vec<_> =
             self.failing.iter().take(ASKED_AT_ONCE / 2).map(String::as_str).collect();
         let search = self.scope.narrow(&query::changed(since, &failing));

@@ -195,7 +195,12 @@ impl<'a> Lives<'a> {
 
     async fn compare(&self) -> Result<Vec<Settled>, String> {
         let mut records: HashMap<String, Vec<Value>> = HashMap::new();
-        for record in self.store.records().await {
+        // The alerts of other tests that use the provisioned channel are records too.
+        let is_ours = |record: &Value| {
+            let name = record["_source"]["rule"]["name"].as_str();
+            name.is_some_and(|name| name.ends_with(self.store.pattern()))
+        };
+        for record in self.store.records().await.into_iter().filter(is_ours) {
             let id = record["_source"]["event"]["id"].as_str().unwrap_or_default().to_owned();
             records.entry(id).or_default().push(record);
         }
