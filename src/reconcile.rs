@@ -55,6 +55,8 @@ use watermark::{Checkpoint, Watermark};
 const AUDIT_EVERY: Duration = Duration::from_mins(10);
 /// How often the lease is renewed, or looked at.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How soon a replica that stands by looks again at the earliest, where the lease may be free.
+const STAND_BY_AT_LEAST: Duration = Duration::from_secs(1);
 /// How long the first look waits for the channel to be provisioned.
 const CHANNEL_WITHIN: Duration = Duration::from_mins(1);
 /// How far back the very first look goes at most: before that somebody else wrote the records.
@@ -65,6 +67,8 @@ pub(crate) const ASKED_AT_ONCE: usize = 40;
 const APPENDED_AT_ONCE: usize = 64;
 /// While the spool holds more entries than this, the next page waits: webhooks go first.
 const FULL_ENOUGH: u64 = 5_000;
+/// How long that is nothing that has to be told.
+const WAITS_QUIETLY: Duration = Duration::from_mins(1);
 /// How many alerts are remembered as compared.
 const REMEMBERED: usize = 200_000;
 /// How often it is looked whether monitors say nothing.
@@ -212,6 +216,9 @@ impl Reconciler {
                 }
                 Err(fault) => {
                     let text = fault.to_string();
+                    if !self.lease.is_held(Instant::now()) {
+                        self.status.leads(false);
+                    }
                     self.status.troubled(&text);
                     if matches!(fault, Fault::NoAlerting) && text != said {
                         info!("{text}");
@@ -234,8 +241,10 @@ impl Reconciler {
 
     /// Holds the lease, and looks when it is due.
     async fn turn(&mut self, look_due: &mut Instant) -> Result<(), Fault> {
-        if !self.leads().await? {
-            *look_due = Instant::now() + RENEW_EVERY;
+        if let Some(free) = self.waits().await? {
+            // A replica that only stands by asks when the lease may be free, and not all the time.
+            *look_due =
+                free.clamp(Instant::now() + STAND_BY_AT_LEAST, Instant::now() + RENEW_EVERY);
             return Ok(());
         }
         if *look_due > Instant::now() {
@@ -259,22 +268,23 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Renews the lease or tries to get it; what was known is forgotten when it is new.
-    async fn leads(&mut self) -> Result<bool, Fault> {
+    /// Renews the lease or tries to get it; what was known is forgotten when it is new. When it may be
+    /// free, where another replica has it.
+    async fn waits(&mut self) -> Result<Option<Instant>, Fault> {
         match self.renew().await? {
             Standing::Held { payload, is_new } => {
                 if is_new || self.mark.is_none() {
                     self.begin(payload).await?;
                 }
                 self.status.leads(true);
-                Ok(true)
+                Ok(None)
             }
-            Standing::Elsewhere { .. } => {
+            Standing::Elsewhere { since, .. } => {
                 if self.mark.take().is_some() {
                     self.silence.rest();
                 }
                 self.status.leads(false);
-                Ok(false)
+                Ok(Some(since + self.lease.timing().duration))
             }
         }
     }
@@ -361,12 +371,11 @@ impl Reconciler {
         }
     }
 
-    async fn keep_checkpoint(&mut self) -> Result<(), Fault> {
-        let Some(mark) = &self.mark else { return Ok(()) };
-        let payload = json!(mark.checkpoint());
-        match self.lease.store(payload).await {
-            Err(lease::Error::Lost(_)) => Err(Fault::Lost),
-            done => Ok(done?),
+    /// Leaves for the next holder how far this one has come. Written with the next renewal: one that is
+    /// lost with its process has the next holder look a little further back.
+    fn keep_checkpoint(&mut self) {
+        if let Some(mark) = &self.mark {
+            self.lease.keep(json!(mark.checkpoint()));
         }
     }
 }

@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::{
-    APPENDED_AT_ONCE, FULL_ENOUGH, Fault, REMEMBERED, Reconciler, at, at_alerts, envelope, query,
+    APPENDED_AT_ONCE, FULL_ENOUGH, Fault, REMEMBERED, Reconciler, WAITS_QUIETLY, at, at_alerts,
+    envelope, query,
     verdict::{self, Verdict},
     walk::Walk,
 };
@@ -157,7 +158,7 @@ impl Reconciler {
     }
 
     /// Puts alerts into the spool, and lets webhooks go first where there is much.
-    async fn keep(&self, alerts: Vec<Value>) -> Result<(), Fault> {
+    async fn keep(&mut self, alerts: Vec<Value>) -> Result<(), Fault> {
         if alerts.is_empty() {
             return Ok(());
         }
@@ -167,12 +168,26 @@ impl Reconciler {
             async move { spool.append(envelope(&alert), None).await.map(drop) }
         });
         stream::iter(appends).buffer_unordered(APPENDED_AT_ONCE).try_collect::<()>().await?;
-        let waiting =
-            || tokio::task::block_in_place(|| self.spool.stats()).map(|held| held.waiting);
-        while waiting()? > FULL_ENOUGH {
+        self.wait_for_room().await
+    }
+
+    /// Waits while the spool is full enough; the lease is kept meanwhile, and after a while it is told.
+    async fn wait_for_room(&mut self) -> Result<(), Fault> {
+        let begun = Instant::now();
+        loop {
+            let waiting = tokio::task::block_in_place(|| self.spool.stats())?.waiting;
+            if waiting <= FULL_ENOUGH {
+                return Ok(());
+            }
+            if begun.elapsed() > WAITS_QUIETLY {
+                self.status.troubled(&format!(
+                    "{waiting} alerts wait in the spool until the store takes them; what is missing \
+                     of the others is looked for when there are less than {FULL_ENOUGH}"
+                ));
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
+            self.keep_lease().await?;
         }
-        Ok(())
     }
 
     fn observe(&mut self, alert: &Value) {

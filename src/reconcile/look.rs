@@ -48,7 +48,8 @@ impl Reconciler {
             self.audited = Some(Instant::now());
             self.stamp = Some(stamp);
         }
-        self.keep_checkpoint().await
+        self.keep_checkpoint();
+        Ok(())
     }
 
     async fn read_scope(&mut self) -> Result<(), Fault> {

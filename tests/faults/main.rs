@@ -16,13 +16,18 @@ mod cluster;
 mod disk;
 mod effort;
 mod faulty_disk;
+#[path = "../../benches/reconcile/ground.rs"]
+#[allow(dead_code, reason = "the benchmark uses the rest of it")]
+mod ground;
 #[path = "../../benches/load/http.rs"]
 #[allow(dead_code, reason = "the load generator uses the rest of it")]
 mod http;
 mod kills;
 mod ledger;
+mod lives;
 mod order;
 mod power;
+mod reconciler;
 mod replicas;
 mod report;
 mod rolling;

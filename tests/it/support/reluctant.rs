@@ -24,13 +24,16 @@ use super::Store;
 /// How long requests are waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What it does with a request. Only `Item` and `Items` look at what a request is: at `_bulk`.
+/// What it does with a request. Only `Part`, `Item` and `Items` look at what a request is: those two at
+/// `_bulk`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mood {
     /// Passes it on, and the answer back.
     Honest,
     /// Answers with this status; nothing is passed on.
     Status(u16),
+    /// Answers with this status where the path has `path` in it.
+    Part { path: &'static str, status: u16 },
     /// Answers 413 to a body of more bytes than this.
     TooLarge(usize),
     /// Keeps back the `nth` item of a `_bulk`, counted from 0, and answers it with `status`.
@@ -141,6 +144,7 @@ impl Shared {
         let is_bulk = request.path.split('?').next().is_some_and(|path| path.ends_with("/_bulk"));
         match mood {
             Mood::Status(status) => refusal(status),
+            Mood::Part { path, status } if request.path.contains(path) => refusal(status),
             Mood::TooLarge(most) if body.len() > most => refusal(413),
             Mood::Item { nth, status } if is_bulk => {
                 self.without(request, &body, status, |n| n == nth).await
