@@ -28,7 +28,7 @@ use crate::{
 /// How a page of alerts is compared.
 #[derive(Clone, Copy)]
 pub(super) struct How {
-    /// Whether only those of [`Scope`] count.
+    /// Whether only those of the scope count.
     pub in_scope: bool,
     /// Whether one without a record gets one.
     pub creates: Creates,
