@@ -16,6 +16,8 @@ pub enum Found {
     Absent,
     /// Its index is closed: nobody can tell, and nothing can be written.
     Closed,
+    /// No shard of its index can be asked: it was made a moment ago, or has lost its primary.
+    Unknown,
 }
 
 /// Reads records by index and id, as they are at this moment.
@@ -45,6 +47,7 @@ fn document(mut found: Value) -> Result<Found, Error> {
         return match kind {
             "index_not_found_exception" => Ok(Found::Absent),
             "index_closed_exception" => Ok(Found::Closed),
+            "no_shard_available_action_exception" => Ok(Found::Unknown),
             _ => Err(Error::Malformed(format!("a record cannot be read: {reason}"))),
         };
     }
@@ -139,6 +142,7 @@ mod tests {
         let fault = |kind: &str| document(json!({"error": {"type": kind, "reason": "why"}}));
         assert_eq!(fault("index_not_found_exception").unwrap(), Found::Absent);
         assert_eq!(fault("index_closed_exception").unwrap(), Found::Closed);
+        assert_eq!(fault("no_shard_available_action_exception").unwrap(), Found::Unknown);
         assert!(fault("security_exception").unwrap_err().to_string().contains("why"));
     }
 }

@@ -30,6 +30,8 @@ impl Reconciler {
         let audits = is_stale || self.stamp != Some(stamp);
         if audits {
             self.read_scope().await?;
+            // Between them, changes and audit see all that fails.
+            self.failing.clear();
         }
         self.changes().await?;
         if let Some(mark) = &mut self.mark {

@@ -20,8 +20,8 @@ pub enum Verdict {
 pub fn judge(record: &Found, truth: Map<String, Value>) -> Verdict {
     let record = match record {
         Found::Absent => return Verdict::Missing,
-        // It cannot be written either.
-        Found::Closed => return Verdict::Same,
+        // It cannot be written either; where nobody can tell, nobody is asked (`compare`).
+        Found::Closed | Found::Unknown => return Verdict::Same,
         Found::There(record) => record,
     };
     let merged = lifecycle::merge(record.clone(), truth);
