@@ -69,6 +69,8 @@ const APPENDED_AT_ONCE: usize = 64;
 const FULL_ENOUGH: u64 = 5_000;
 /// How long that is nothing that has to be told.
 const WAITS_QUIETLY: Duration = Duration::from_mins(1);
+/// How long it takes at most until an index that is being made can be read.
+const INDEX_IS_MADE_WITHIN: Duration = Duration::from_secs(5);
 /// How many alerts are remembered as compared.
 const REMEMBERED: usize = 200_000;
 /// How often it is looked whether monitors say nothing.
@@ -104,6 +106,11 @@ enum Fault {
     Store(&'static str, Error),
     #[error("what was found cannot be kept: {0}")]
     Spool(#[from] AppendError),
+    #[error(
+        "cannot read the records of {0}: it has no primary shard; to mend: see \
+         GET _cluster/allocation/explain"
+    )]
+    Unreadable(String),
     #[error("the spool cannot be read: {0}")]
     Unread(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -116,6 +123,20 @@ enum Fault {
     Recovering,
     #[error("another replica has taken over")]
     Lost,
+}
+
+impl Fault {
+    /// What is the same until something else is wrong: a store that goes and comes back fails in many
+    /// ways one after the other.
+    fn cause(&self) -> String {
+        let fault = match self {
+            Self::Store(_, fault) => Some(fault),
+            Self::Lease(fault) => fault.fault(),
+            _ => None,
+        };
+        let passes = |fault: &Error| matches!(fault.status(), None | Some(408 | 429 | 500..));
+        if fault.is_some_and(passes) { String::from("the store") } else { self.to_string() }
+    }
 }
 
 fn at(what: &'static str) -> impl Fn(Error) -> Fault {
@@ -153,6 +174,8 @@ pub struct Reconciler {
     /// Alerts of open records that the API did not know at the last audit, and since when.
     unknown: HashMap<u64, Instant>,
     found: Found,
+    /// How many looks were begun.
+    look_number: u64,
     silence: silence::Watch,
     listened: Option<Instant>,
 }
@@ -187,6 +210,7 @@ impl Reconciler {
             compared: HashMap::new(),
             unknown: HashMap::new(),
             found: Found::default(),
+            look_number: 0,
             silence: silence::Watch::default(),
             listened: None,
         }
@@ -215,18 +239,19 @@ impl Reconciler {
                     look_due = Instant::now() + RENEW_EVERY;
                 }
                 Err(fault) => {
-                    let text = fault.to_string();
                     if !self.lease.is_held(Instant::now()) {
                         self.status.leads(false);
                     }
-                    self.status.troubled(&text);
-                    if matches!(fault, Fault::NoAlerting) && text != said {
-                        info!("{text}");
-                        said = text;
-                    } else if text != said {
-                        warn!(error = %text, "the records cannot be compared with the Alerting API; tried again");
-                        said = text;
+                    self.status.troubled(&fault.to_string());
+                    let cause = fault.cause();
+                    if cause == said {
+                        debug!(error = %fault, "the records cannot be compared yet");
+                    } else if matches!(fault, Fault::NoAlerting) {
+                        info!("{fault}");
+                    } else {
+                        warn!(error = %fault, "the records cannot be compared with the Alerting API; tried again");
                     }
+                    said = cause;
                     look_due = Instant::now() + self.settings.interval.min(RENEW_EVERY);
                 }
             }
@@ -253,8 +278,10 @@ impl Reconciler {
         let begun = Instant::now();
         let is_first = self.stamp.is_none();
         self.found = Found::default();
+        self.look_number += 1;
         let looked = self.look().await;
         let Found { missing, outdated } = self.found;
+        self.status.found(missing, outdated);
         if missing + outdated > 0 || (is_first && looked.is_ok()) {
             let took_ms = begun.elapsed().as_millis();
             let what = if is_first { "caught up with the Alerting API" } else { "reconciled" };
@@ -263,7 +290,7 @@ impl Reconciler {
         looked?;
         self.listen().await;
         histogram!(telemetry::RECONCILE_SECONDS).record(begun.elapsed());
-        self.status.looked(clock::now(), missing, outdated);
+        self.status.looked(clock::now());
         *look_due = begun + self.settings.interval;
         Ok(())
     }

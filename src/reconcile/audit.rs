@@ -36,7 +36,6 @@ impl Reconciler {
     /// Compares all that is open on either side, and what was deleted.
     pub(super) async fn audit(&mut self) -> Result<(), Fault> {
         let how = How { in_scope: true, creates: Creates::All, skips_compared: false };
-        self.failing.clear();
         let mut walk = Walk::new("start_time", self.scope.narrow(query::OPEN), 0);
         let open = if self.scope.is_empty() {
             HashSet::new()

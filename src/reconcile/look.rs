@@ -37,6 +37,8 @@ impl Reconciler {
         let audits = is_stale || self.stamp != Some(stamp);
         if audits {
             self.read_scope().await?;
+            // Between them, changes and audit see all that fails.
+            self.failing.clear();
         }
         let begun = Instant::now();
         self.changes().await?;

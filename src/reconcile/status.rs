@@ -39,12 +39,17 @@ impl Status {
         gauge!(telemetry::RECONCILER_LEADS).set(i32::from(leads));
     }
 
-    /// Notes that a look is done, and what it brought.
-    pub fn looked(&self, at: Timestamp, missing: u64, outdated: u64) {
+    /// Notes what a look has brought, whether it could be finished or not.
+    pub fn found(&self, missing: u64, outdated: u64) {
         let mut inner = self.inner();
-        inner.looked = Some(at);
         inner.missing += missing;
         inner.outdated += outdated;
+    }
+
+    /// Notes that a look is done.
+    pub fn looked(&self, at: Timestamp) {
+        let mut inner = self.inner();
+        inner.looked = Some(at);
         inner.trouble = None;
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         gauge!(telemetry::LAST_RECONCILE).set(at.as_millisecond() as f64 / 1_000.0);
