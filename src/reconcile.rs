@@ -69,8 +69,6 @@ const APPENDED_AT_ONCE: usize = 64;
 const FULL_ENOUGH: u64 = 5_000;
 /// How long that is nothing that has to be told.
 const WAITS_QUIETLY: Duration = Duration::from_mins(1);
-/// How long it takes at most until an index that is being made can be read.
-const INDEX_IS_MADE_WITHIN: Duration = Duration::from_secs(5);
 /// How many alerts are remembered as compared.
 const REMEMBERED: usize = 200_000;
 /// How often it is looked whether monitors say nothing.
@@ -106,11 +104,6 @@ enum Fault {
     Store(&'static str, Error),
     #[error("what was found cannot be kept: {0}")]
     Spool(#[from] AppendError),
-    #[error(
-        "cannot read the records of {0}: it has no primary shard; to mend: see \
-         GET _cluster/allocation/explain"
-    )]
-    Unreadable(String),
     #[error("the spool cannot be read: {0}")]
     Unread(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -174,8 +167,6 @@ pub struct Reconciler {
     /// Alerts of open records that the API did not know at the last audit, and since when.
     unknown: HashMap<u64, Instant>,
     found: Found,
-    /// How many looks were begun.
-    look_number: u64,
     silence: silence::Watch,
     listened: Option<Instant>,
 }
@@ -210,7 +201,6 @@ impl Reconciler {
             compared: HashMap::new(),
             unknown: HashMap::new(),
             found: Found::default(),
-            look_number: 0,
             silence: silence::Watch::default(),
             listened: None,
         }
@@ -278,7 +268,6 @@ impl Reconciler {
         let begun = Instant::now();
         let is_first = self.stamp.is_none();
         self.found = Found::default();
-        self.look_number += 1;
         let looked = self.look().await;
         let Found { missing, outdated } = self.found;
         self.status.found(missing, outdated);

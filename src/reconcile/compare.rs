@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::{
-    APPENDED_AT_ONCE, FULL_ENOUGH, Fault, INDEX_IS_MADE_WITHIN, REMEMBERED, Reconciler,
-    WAITS_QUIETLY, at, at_alerts, envelope, query,
+    APPENDED_AT_ONCE, FULL_ENOUGH, Fault, REMEMBERED, Reconciler, WAITS_QUIETLY, at, at_alerts,
+    envelope, query,
     verdict::{self, Verdict},
     walk::Walk,
 };
@@ -32,8 +32,7 @@ pub(super) struct How {
     pub in_scope: bool,
     /// Whether one without a record gets one.
     pub creates: Creates,
-    /// Whether those that were compared in an earlier look, and have not changed since, are left out,
-    /// as those of this look are anyway.
+    /// Whether those that were compared before, and have not changed since, are left out.
     pub skips_compared: bool,
 }
 
@@ -85,11 +84,8 @@ impl Reconciler {
             self.observe(&alert);
             let hashes = [self.hash(alert["id"].as_str()), self.standing(&alert)];
             let before = self.compared.get(&hashes[0]);
-            let is_compared = before.is_some_and(|before| {
-                let is_enough = how.skips_compared || before.look == self.look_number;
-                is_enough && before.standing == hashes[1]
-            });
-            if how.in_scope && !self.scope.includes(&alert) || is_compared {
+            let is_compared = before.is_some_and(|before| before.standing == hashes[1]);
+            if how.in_scope && !self.scope.includes(&alert) || how.skips_compared && is_compared {
                 continue;
             }
             self.scope.complete(&mut alert);
@@ -107,7 +103,8 @@ impl Reconciler {
             .iter()
             .map(|(_, record, _)| (record.index.as_str(), record.id.as_str()))
             .collect();
-        let found = self.read_records(&addresses).await?;
+        let found =
+            records::read(&self.client, &addresses).await.map_err(at("read the records"))?;
         let mut lacking = Vec::new();
         let mut settled = Vec::new();
         for ((mut alert, record, hashes), found) in candidates.into_iter().zip(found) {
@@ -146,21 +143,6 @@ impl Reconciler {
         }
         self.compared.extend(settled);
         Ok(())
-    }
-
-    /// Reads records; those of an index that is just being made, as each day has one, a moment later.
-    async fn read_records(&self, addresses: &[(&str, &str)]) -> Result<Vec<Found>, Fault> {
-        let begun = Instant::now();
-        loop {
-            let found = records::read(&self.client, addresses).await;
-            let found = found.map_err(at("read the records"))?;
-            let unknown = found.iter().zip(addresses).find(|(one, _)| **one == Found::Unknown);
-            let Some((_, (index, _))) = unknown else { return Ok(found) };
-            if begun.elapsed() > INDEX_IS_MADE_WITHIN {
-                return Err(Fault::Unreadable((*index).to_owned()));
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 
     fn may_create(&self, creates: Creates, alert: &Value) -> bool {
