@@ -46,7 +46,7 @@ impl Scene {
     }
 
     async fn make(&mut self, kind: &str, body: Value) -> String {
-        let made = self.store.json(Method::Post, kind, body).await.expect("made");
+        let made = self.store.make(kind, body).await;
         let id = made["_id"].as_str().expect("an id").to_owned();
         self.made.insert(0, format!("{kind}/{id}"));
         id

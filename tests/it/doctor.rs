@@ -56,7 +56,7 @@ impl Scene {
         let trigger = &mut body["triggers"][0]["query_level_trigger"];
         trigger["condition"]["script"]["source"] = json!("true");
         change(&mut body);
-        let made = self.store.json(Method::Post, MONITORS, body).await.expect("a monitor");
+        let made = self.store.make(MONITORS, body).await;
         let id = made["_id"].as_str().expect("an id").to_owned();
         self.made.push(format!("{MONITORS}/{id}"));
         id

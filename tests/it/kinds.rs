@@ -100,7 +100,7 @@ impl Scene {
 
     /// Makes what the API then runs by hand.
     async fn make(&mut self, path: &str, body: Value) -> String {
-        let made = self.store.json(Method::Post, path, body).await.expect("made");
+        let made = self.store.make(path, body).await;
         let id = made["_id"].as_str().expect("an id").to_owned();
         // What was made last is removed first: a workflow before its monitors.
         self.made.push(format!("{path}/{id}"));

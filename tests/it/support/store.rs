@@ -160,6 +160,22 @@ impl Store {
         self.client().call(method, path, body).await
     }
 
+    /// Makes a monitor or a workflow; waits while an index that has to do with it is being made, as on
+    /// a new node that of the monitors themselves.
+    pub async fn make(&self, path: &str, body: Value) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            match self.json(Method::Post, path, body.clone()).await {
+                Err(Error::Status { status: 500, reason })
+                    if reason == "all shards failed" && begun.elapsed() < PATIENCE =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                made => return made.expect("made"),
+            }
+        }
+    }
+
     /// Removes the loopback channel, under both of its ids, and the loopback monitor.
     pub async fn remove_loopback(&self) {
         let name =

@@ -60,7 +60,7 @@ impl<'a> Watched<'a> {
 
     /// Any monitor.
     pub async fn of(store: &'a Store, body: Value) -> Self {
-        let made = store.json(Method::Post, MONITORS, body.clone()).await.expect("a monitor");
+        let made = store.make(MONITORS, body.clone()).await;
         let id = made["_id"].as_str().expect("an id").to_owned();
         Self { store, id, body }
     }
