@@ -115,7 +115,8 @@ impl Firings {
             Ok(Known::Nothing | Known::NotYet(_)) => Readiness::Ready(vec![alert.clone()]),
             Err(fault) if fault.status().is_none() => Readiness::StoreAway(fault.to_string()),
             Err(fault) => {
-                let curable = !matches!(fault.status(), Some(400..=499));
+                let is_refused = matches!(fault.status(), Some(400..=499));
+                let curable = !is_refused || fault.is_without_shards();
                 if !self.faulty {
                     warn!(error = %fault, "cannot ask the Alerting API about an alert; a first firing then gets an id of our own");
                 }

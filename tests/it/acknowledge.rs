@@ -86,7 +86,7 @@ impl Scene {
         let mut seen = Value::Null;
         let told = async {
             loop {
-                seen = self.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+                seen = self.store.alerts(&path).await;
                 if seen["alerts"][0]["state"] == state {
                     return;
                 }
