@@ -114,13 +114,6 @@ impl Error {
         self.status() == Some(404)
     }
 
-    /// Whether an index that is being made, or has lost its shards, could not be searched: 400, 500 or
-    /// 503, seen on new clusters.
-    #[must_use]
-    pub fn is_without_shards(&self) -> bool {
-        matches!(self, Self::Status { reason, .. } if reason == "all shards failed")
-    }
-
     /// Whether somebody was faster (409).
     #[must_use]
     pub fn is_conflict(&self) -> bool {
@@ -340,19 +333,6 @@ mod tests {
             let fault = unanswered(cause.to_owned());
             assert!(fault.to_string().contains(want), "{fault}");
             assert_eq!(matches!(fault, Error::Unreachable(_)), want == "refused");
-        }
-    }
-
-    #[test]
-    fn an_index_that_is_being_made_is_told_from_what_is_refused() {
-        for (body, want) in [
-            (
-                r#"{"error":{"type":"search_phase_execution_exception","reason":"all shards failed"}}"#,
-                true,
-            ),
-            (r#"{"error":{"reason":"no handler found for uri"}}"#, false),
-        ] {
-            assert_eq!(Error::refused(400, body.as_bytes()).is_without_shards(), want, "{body}");
         }
     }
 

@@ -83,7 +83,7 @@ impl Monitor {
 /// Whether an error says that the store has no such API: the plugin is not installed.
 #[must_use]
 pub fn is_unavailable(fault: &Error) -> bool {
-    matches!(fault.status(), Some(400 | 405 | 501)) && !fault.is_without_shards()
+    matches!(fault.status(), Some(400 | 405 | 501))
 }
 
 /// Finds the monitors or workflows with exactly these names, the oldest write first.

@@ -115,8 +115,7 @@ impl Firings {
             Ok(Known::Nothing | Known::NotYet(_)) => Readiness::Ready(vec![alert.clone()]),
             Err(fault) if fault.status().is_none() => Readiness::StoreAway(fault.to_string()),
             Err(fault) => {
-                let is_refused = matches!(fault.status(), Some(400..=499));
-                let curable = !is_refused || fault.is_without_shards();
+                let curable = !matches!(fault.status(), Some(400..=499));
                 if !self.faulty {
                     warn!(error = %fault, "cannot ask the Alerting API about an alert; a first firing then gets an id of our own");
                 }

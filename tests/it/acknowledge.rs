@@ -81,12 +81,13 @@ impl Scene {
 
     /// The only alert of a monitor or workflow, once it is in this state.
     async fn alert(&self, owner: &str, state: &str) -> Value {
-        let query = format!("(monitor_id:{owner}%20OR%20workflow_id:{owner})");
+        // An id may begin with a dash, which a query string would read as "not".
+        let query = format!("(monitor_id:%22{owner}%22%20OR%20workflow_id:%22{owner}%22)");
         let path = format!("{MONITORS}/alerts?searchString={query}");
         let mut seen = Value::Null;
         let told = async {
             loop {
-                seen = self.store.alerts(&path).await;
+                seen = self.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
                 if seen["alerts"][0]["state"] == state {
                     return;
                 }

@@ -160,21 +160,15 @@ impl Store {
         self.client().call(method, path, body).await
     }
 
-    /// What the alerts API answers; nothing while a new node has no index of alerts yet.
-    pub async fn alerts(&self, path: &str) -> Value {
-        match self.json(Method::Get, path, Value::Null).await {
-            Err(fault) if fault.is_without_shards() => Value::Null,
-            answer => answer.expect("alerts"),
-        }
-    }
-
     /// Makes a monitor or a workflow; waits while an index that has to do with it is being made, as on
     /// a new node that of the monitors themselves.
     pub async fn make(&self, path: &str, body: Value) -> Value {
         let begun = std::time::Instant::now();
         loop {
             match self.json(Method::Post, path, body.clone()).await {
-                Err(fault) if fault.is_without_shards() && begun.elapsed() < PATIENCE => {
+                Err(Error::Status { status: 500, reason })
+                    if reason == "all shards failed" && begun.elapsed() < PATIENCE =>
+                {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 made => return made.expect("made"),
