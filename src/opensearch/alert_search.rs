@@ -44,7 +44,9 @@ pub fn any_of(field: &str, values: &[&str]) -> String {
     format!("{field}:({})", values.join(" OR "))
 }
 
-fn quoted(value: &str) -> String {
+/// As one word of a query string, whatever is in it.
+#[must_use]
+pub fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

@@ -18,6 +18,7 @@ use crate::{
     alert::{Alert, bucket::Bucket},
     opensearch::{
         Client, Error,
+        alert_search::any_of,
         alerting::{self, Family},
         alerts::{self, Page, Query},
         rules::{self, Kind, Rule},
@@ -203,7 +204,8 @@ impl Firings {
 
     /// Reads alerts by their ids; what is not there is noted too.
     async fn read_ids(&mut self, ids: Vec<String>) -> Result<(), Error> {
-        let told = self.read(&run::with_ids(&ids), ids.len()).await?;
+        let search = any_of("_id", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let told = self.read(&search, ids.len()).await?;
         self.faulty = false;
         self.known.extend(ids.into_iter().map(|id| (id, None)));
         for told in told {

@@ -233,6 +233,8 @@ impl<'a> Lives<'a> {
                 settled.push(Settled { id: id.to_owned(), is_lost, version });
             }
         }
+        // The API gives alerts of one monitor in any order.
+        settled.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         if records.is_empty() { Ok(settled) } else { Err(format!("of no alert: {records:#?}")) }
     }
 

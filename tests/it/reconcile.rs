@@ -1,23 +1,14 @@
 //! The records are kept equal to what the Alerting API says, whatever became of the webhooks.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use alertloop::{
-    alert::Phase,
-    intake,
-    lease::{self, Lease, ReplicaId},
-    reconcile::{self, Monitors, Reconciler},
-    record::{Naming, fields::FieldSet, index_name::IndexName},
-    spool::Spool,
-};
+use alertloop::{alert::Phase, intake};
 use opensearch::http::Method;
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     store,
-    support::{Answer, App, Channel, Store, Watched},
+    support::{Answer, App, Bench, Channel, Store, Watched},
 };
 
 /// How long a test waits for what should come.
@@ -391,54 +382,13 @@ async fn an_alert_that_opensearch_has_forgotten_is_over_and_marked() {
     let path = format!("{}/_doc/261120-foreign?refresh=true", store.index("261120"));
     store.json(Method::Put, &path, foreign).await.expect("a record");
 
-    let dir = tempfile::tempdir().expect("a directory");
-    let spool = Arc::new(Spool::open(dir.path(), 1 << 20).expect("a spool"));
-    let index = IndexName::new(store.pattern(), "%{%y%m%d}").expect("a name");
-    let settings = reconcile::Settings {
-        interval: Duration::from_millis(100),
-        monitors: Monitors::Ours,
-        naming: Naming { index, time_field: "firstPacket".to_owned() },
-        pattern: store.pattern().to_owned(),
-        webhook: nowhere(),
-        silence_days: 0,
-        missed_for: Duration::ZERO,
-    };
-    let (_open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));
-    let (_done, provisioned) = watch::channel(true);
-    let document = lease::document::Document::new("reconciler", store.pattern());
-    let replica = ReplicaId::random();
-    let lease = Lease::new(store.client(), document, &replica, lease::Timing::default());
-    let reconciler = Reconciler::new(
-        store.client(),
-        Arc::clone(&spool),
-        settings,
-        (gate, provisioned),
-        lease,
-        Arc::new(reconcile::Status::new(true)),
-    );
-    let stop = CancellationToken::new();
-    let until = stop.clone();
-    let task = tokio::spawn(async move { reconciler.run(&until).await });
-    // Alerts of other tests may be there too: their monitors send to the same channel.
-    let found = async {
-        loop {
-            let entries = spool.next_batch(0, 1_000, 1 << 20).expect("entries");
-            let alerts = entries.iter().flat_map(|one| intake::decode(&one.envelope, 1 << 20));
-            let alerts: Vec<_> = alerts.flatten().map(|alert| alert.expect("an alert")).collect();
-            assert!(alerts.iter().all(|alert| alert.id.as_deref() != Some("foreign")));
-            let found = alerts.into_iter().find(|one| one.id.as_deref() == Some("forgotten"));
-            match found {
-                Some(alert) => return alert,
-                None => spool.appended().await,
-            }
-        }
-    };
-    let alert = tokio::time::timeout(PATIENCE, found).await.expect("an entry");
-    stop.cancel();
-    task.await.expect("an end");
+    let bench = Bench::start(&store, &store.client(), &nowhere());
+    let alert = bench.until_kept("forgotten").await;
+    bench.looked().await;
+    assert_eq!(bench.kept("foreign"), []);
     assert_eq!(alert.phase, Phase::Released);
     assert_eq!(alert.tags, [intake::truth::ORPHANED]);
     assert_eq!(alert.end, "2026-11-20T05:10:00Z".parse().ok());
-    spool.close().await;
+    bench.stop(&store).await;
     monitor.remove().await;
 }

@@ -1,131 +1,21 @@
 //! What must not happen while the records are compared: no haste, nothing twice, nothing that one bad
 //! record keeps from the others.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use alertloop::{
-    alert::{Alert, Phase},
-    intake,
-    lease::{self, Lease, ReplicaId},
-    opensearch::Client,
-    reconcile::{self, Monitors, Reconciler},
-    record::{Naming, fields::FieldSet, index_name::IndexName},
-    spool::Spool,
-};
+use alertloop::alert::Phase;
 use opensearch::http::Method;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::{sync::watch, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     kinds::MALCOLM,
     store,
-    support::{App, Channel, Mood, Reluctant, Store, Watched},
+    support::{App, Bench, Channel, Mood, Reluctant, Store, Watched},
 };
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// In which it is watched that something does not happen.
 const WHILE: Duration = Duration::from_secs(2);
-
-/// A reconciler whose spool nobody empties, with a lease that no other test has.
-struct Bench {
-    spool: Arc<Spool>,
-    status: Arc<reconcile::Status>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    leases: String,
-    _dir: TempDir,
-}
-
-impl Bench {
-    fn start(store: &Store, client: &Client, webhook: &str) -> Self {
-        Self::start_with(store, client, webhook, "%{%y%m%d}")
-    }
-
-    fn start_with(store: &Store, client: &Client, webhook: &str, suffix: &str) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let spool = Arc::new(Spool::open(dir.path(), 1 << 22).expect("a spool"));
-        let index = IndexName::new(store.pattern(), suffix).expect("a name");
-        let settings = reconcile::Settings {
-            interval: Duration::from_millis(100),
-            monitors: Monitors::Ours,
-            naming: Naming { index, time_field: "firstPacket".to_owned() },
-            pattern: store.pattern().to_owned(),
-            webhook: webhook.to_owned(),
-            silence_days: 0,
-            missed_for: Duration::ZERO,
-        };
-        let (open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));
-        let (done, provisioned) = watch::channel(true);
-        let leases = store.index("leases");
-        let lease = lease(store, client);
-        let status = Arc::new(reconcile::Status::new(true));
-        let reconciler = Reconciler::new(
-            client.clone(),
-            Arc::clone(&spool),
-            settings,
-            (gate, provisioned),
-            lease,
-            Arc::clone(&status),
-        );
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let task = tokio::spawn(async move {
-            reconciler.run(&until).await;
-            drop((open, done));
-        });
-        Self { spool, status, stop, task, leases, _dir: dir }
-    }
-
-    /// The alerts in the spool with this id, in the order in which they came.
-    fn kept(&self, id: &str) -> Vec<Alert> {
-        let entries = self.spool.next_batch(0, 10_000, 1 << 22).expect("entries");
-        let alerts = entries.iter().flat_map(|one| intake::decode(&one.envelope, 1 << 20));
-        let alerts = alerts.flatten().map(|alert| alert.expect("an alert"));
-        alerts.filter(|alert| alert.id.as_deref() == Some(id)).collect()
-    }
-
-    /// The first alert in the spool with this id, once it is there.
-    async fn until_kept(&self, id: &str) -> Alert {
-        let kept = async {
-            loop {
-                match self.kept(id).into_iter().next() {
-                    Some(alert) => return alert,
-                    None => self.spool.appended().await,
-                }
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, kept).await;
-        waited.unwrap_or_else(|_| panic!("{id} does not come: {}", self.status.detail()))
-    }
-
-    /// Waits until it has looked twice more.
-    async fn looked(&self) {
-        for _ in 0..2 {
-            let before = self.status.detail()["last"].clone();
-            let begin = std::time::Instant::now();
-            while self.status.detail()["last"] == before {
-                assert!(begin.elapsed() < PATIENCE, "it does not look: {}", self.status.detail());
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-
-    async fn stop(self, store: &Store) {
-        self.stop.cancel();
-        self.task.await.expect("an end");
-        self.spool.close().await;
-        let path = format!("/{}", self.leases);
-        store.json(Method::Delete, &path, Value::Null).await.expect("no leases");
-    }
-}
-
-fn lease(store: &Store, client: &Client) -> Lease {
-    let document = lease::document::Document::new("reconciler", store.pattern());
-    let document = document.kept_in(&store.index("leases"));
-    Lease::new(client.clone(), document, &ReplicaId::random(), lease::Timing::default())
-}
 
 /// An address that channels of this test have, and nobody listens at.
 fn webhook(store: &Store) -> String {
@@ -153,7 +43,7 @@ async fn put(store: &Store, monitor: &Watched<'_>, index: &str, id: &str, event:
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_does_not_lead_leaves_the_store_in_peace() {
     let store = store!(alerting);
-    let mut other = lease(&store, &store.client());
+    let mut other = Bench::lease(&store, &store.client());
     other.hold().await.expect("a lease");
     let reluctant = Reluctant::start(&store, 1).await;
     let slow = Store::at(reluctant.url());

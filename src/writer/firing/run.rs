@@ -8,7 +8,10 @@ use serde_json::Value;
 use crate::{
     alert::{Alert, Phase},
     intake::truth,
-    opensearch::rules::{Kind, Rule},
+    opensearch::{
+        alert_search::quoted,
+        rules::{Kind, Rule},
+    },
 };
 
 /// How long after the end of a period, in ms, its alert begins at the latest: an alert of a query
@@ -76,20 +79,14 @@ pub fn search(rule: &Rule, alert: &Alert, at: Timestamp) -> String {
         },
     );
     let trigger = trigger(rule, alert);
-    let trigger = trigger.map_or(String::new(), |id| format!(" AND trigger_id:{}", word(id)));
+    let trigger = trigger.map_or(String::new(), |id| format!(" AND trigger_id:{}", quoted(id)));
     let began_after = format!("start_time:[{at} TO {}]", at.saturating_add(WINDOW));
     let when = match rule.kind {
         // They are never over.
         Kind::Document => began_after,
         _ => format!("(start_time:[* TO {at}] AND NOT end_time:[* TO {at}]) OR {began_after}"),
     };
-    format!("{whose}:{}{trigger} AND ({when})", word(&rule.id))
-}
-
-/// The search for alerts with these ids.
-pub fn with_ids(ids: &[String]) -> String {
-    let words: Vec<_> = ids.iter().map(|id| word(id)).collect();
-    format!("_id:({})", words.join(" OR "))
+    format!("{whose}:{}{trigger} AND ({when})", quoted(&rule.id))
 }
 
 /// Whether the message's trigger is one that the monitor has; a composite monitor's message names
@@ -106,11 +103,6 @@ fn trigger<'a>(rule: &'a Rule, alert: &Alert) -> Option<&'a str> {
         (None, None) => false,
     };
     rule.triggers.iter().find(is_it).map(|(id, _)| id.as_str())
-}
-
-/// As one word of a `query_string`, whatever is in it.
-fn word(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The alerts of `told` that the message is about; none where its alert is not there yet.
@@ -324,6 +316,5 @@ mod tests {
         assert_eq!(documents, "monitor_id:\"m\" AND (start_time:[1800000000000 TO 1800000600000])");
         let composite = search(&rule(Kind::Composite), &message(0), at(0));
         assert!(composite.starts_with("workflow_id:\"m\" AND trigger_id:"), "{composite}");
-        assert_eq!(with_ids(&["a\"\\".to_owned(), "b".to_owned()]), r#"_id:("a\"\\" OR "b")"#);
     }
 }

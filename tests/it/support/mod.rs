@@ -1,6 +1,7 @@
 //! The service under test, and the real store.
 
 mod app;
+mod bench;
 mod keystore;
 mod mail;
 mod proxy;
@@ -10,6 +11,7 @@ mod terminal;
 mod watched;
 
 pub use app::{Answer, App, Process, TOKEN, settings};
+pub use bench::Bench;
 pub use keystore::Keystore;
 pub use mail::MailServer;
 pub use proxy::Proxy;
