@@ -326,6 +326,10 @@ async fn an_alert_whose_monitor_or_trigger_is_deleted_is_over_and_marked() {
     // Renamed and switched while it is active: the alert lives on, and so does its record.
     let mut monitor = Watched::make(&store, "it: changed", &channel.id).await;
     monitor.run().await;
+    // Message and state are both written where they come at the same time.
+    record(&store, "it: changed", |record| record["event"]["hash"].is_string()).await;
+    looked(&app).await;
+    app.drained().await;
     let before = record(&store, "it: changed", |record| action(record, "engaged")).await;
     monitor.change(|body| body["enabled"] = json!(true)).await;
     monitor.change(|body| body["enabled"] = json!(false)).await;

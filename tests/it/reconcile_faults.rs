@@ -100,7 +100,7 @@ async fn what_waits_in_the_spool_is_not_put_there_again_by_each_audit() {
     monitor.run().await;
     let alert = monitor.alert("ERROR").await;
     let id = alert["id"].as_str().expect("an id").to_owned();
-    let bench = Bench::start(&store, &store.client(), &hook);
+    let bench = Bench::patient(&store, &store.client(), &hook);
     bench.until_kept(&id).await;
     for name in ["it: waits, renamed", "it: waits, renamed again"] {
         // A change of a monitor has everything compared.
@@ -139,7 +139,7 @@ async fn an_alert_that_is_over_is_so_whatever_the_clock_of_its_messages_said() {
     let event = json!({"id": id, "start": format!("{:.3}", at(start)),
         "end": format!("{:.3}", at(start)), "sequence": sequence});
     put(&store, &monitor, &day, &format!("{day}-{id}"), event).await;
-    let bench = Bench::start(&store, &store.client(), &hook);
+    let bench = Bench::patient(&store, &store.client(), &hook);
     bench.looked().await;
     assert_eq!(bench.kept(&id), [], "it is as it should be");
     monitor.run_with("false").await;

@@ -109,6 +109,16 @@ impl App {
         tokio::time::timeout(Duration::from_secs(30), provisioned).await.expect("provisioned");
     }
 
+    /// Waits until nothing waits in its spool.
+    pub async fn drained(&self) {
+        let drained = async {
+            while Answer::of(self.get("/readyz")).await.json["spool"]["waiting"] != 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(2), drained).await.expect("an empty spool");
+    }
+
     pub fn post(&self, path: &str) -> RequestBuilder {
         self.client.post(self.url(path))
     }

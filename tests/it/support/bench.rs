@@ -25,8 +25,8 @@ use super::Store;
 /// How long it is waited for what should come.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// A reconciler that looks all the time, takes what the API does not know for over at once, and has a
-/// lease that no other test has. What it finds stays in its spool.
+/// A reconciler that looks all the time, and has a lease that no other test has. What it finds stays in
+/// its spool.
 pub struct Bench {
     /// Where its finds are.
     pub spool: Arc<Spool>,
@@ -39,13 +39,28 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// For the monitors whose channel posts to `webhook`.
+    /// For the monitors whose channel posts to `webhook`; what the API does not know is over at once,
+    /// as it may be for a moment with an alert that is moved to the history.
     pub fn start(store: &Store, client: &Client, webhook: &str) -> Self {
         Self::start_with(store, client, webhook, "%{%y%m%d}")
     }
 
     /// The same for indices with another suffix.
     pub fn start_with(store: &Store, client: &Client, webhook: &str, suffix: &str) -> Self {
+        Self::begin(store, client, webhook, (suffix, Duration::ZERO))
+    }
+
+    /// One that waits before it takes what the API does not know for over, as the service does.
+    pub fn patient(store: &Store, client: &Client, webhook: &str) -> Self {
+        Self::begin(store, client, webhook, ("%{%y%m%d}", reconcile::MISSED_FOR))
+    }
+
+    fn begin(
+        store: &Store,
+        client: &Client,
+        webhook: &str,
+        (suffix, missed_for): (&str, Duration),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let spool = Arc::new(Spool::open(dir.path(), 1 << 22).expect("a spool"));
         let index = IndexName::new(store.pattern(), suffix).expect("a name");
@@ -56,7 +71,7 @@ impl Bench {
             pattern: store.pattern().to_owned(),
             webhook: webhook.to_owned(),
             silence_days: 0,
-            missed_for: Duration::ZERO,
+            missed_for,
         };
         let (open, gate) = watch::channel(Some(Arc::new(FieldSet::everything())));
         let (done, provisioned) = watch::channel(true);
