@@ -1,13 +1,15 @@
 //! The one shape that every source's alert becomes, before it becomes a record.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub mod bucket;
+pub mod occasion;
 
 use bucket::Bucket;
+use occasion::Occasion;
 
 /// The severity of an alert that tells none that can be read.
 pub const UNKNOWN_SEVERITY: u8 = 40;
@@ -17,20 +19,32 @@ pub const UNKNOWN_SEVERITY: u8 = 40;
 pub enum Source {
     /// OpenSearch Alerting, through the loopback webhook.
     OpenSearch,
+    /// Graylog, through its HTTP alarm callback or HTTP notification.
+    Graylog,
     /// Nobody: what the reconciler read back from the Alerting API.
     Reconciler,
 }
 
 impl Source {
     /// Every source that is known.
-    pub const ALL: [Self; 2] = [Self::OpenSearch, Self::Reconciler];
+    pub const ALL: [Self; 3] = [Self::OpenSearch, Self::Graylog, Self::Reconciler];
 
     /// The name in routes, in the spool and in labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenSearch => "opensearch",
+            Self::Graylog => "graylog",
             Self::Reconciler => "reconciler",
+        }
+    }
+
+    /// `event.provider`.
+    #[must_use]
+    pub const fn provider(self) -> &'static str {
+        match self {
+            Self::OpenSearch | Self::Reconciler => "malcolm",
+            Self::Graylog => "graylog",
         }
     }
 
@@ -72,6 +86,8 @@ pub enum Phase {
     Acknowledged,
     /// It is over.
     Released,
+    /// It happened, and has no life: nobody will tell that it is over.
+    Stored,
 }
 
 impl Phase {
@@ -82,6 +98,7 @@ impl Phase {
             Self::Engaged => "engaged",
             Self::Acknowledged => "acknowledged",
             Self::Released => "released",
+            Self::Stored => "stored",
         }
     }
 }
@@ -115,6 +132,12 @@ pub struct Alert {
     pub is_composite: bool,
     /// The bucket that it is about, where its monitor counts by buckets.
     pub bucket: Option<Bucket>,
+    /// What happened, for people: `message` of the record.
+    pub message: Option<String>,
+    /// Where to look at it, where that is not in Dashboards.
+    pub url: Option<String>,
+    /// What its condition saw, where the source tells it.
+    pub occasion: Option<Box<Occasion>>,
     /// How many documents the monitor's query found.
     pub hits: Option<i64>,
     /// Why the monitor itself failed.
@@ -122,7 +145,7 @@ pub struct Alert {
     /// What the monitor's author wanted to say.
     pub body: Body,
     /// What had to be mended before it could be read, and so on; `tags` of the record.
-    pub tags: Vec<&'static str>,
+    pub tags: Vec<Cow<'static, str>>,
     /// The body as it came, where part of it could not be read.
     pub original: Option<String>,
 }
@@ -171,6 +194,9 @@ impl Alert {
             is_reconciled: false,
             is_composite: false,
             bucket: None,
+            message: None,
+            url: None,
+            occasion: None,
             hits: None,
             error: None,
             body: Body::Empty,
@@ -180,7 +206,8 @@ impl Alert {
     }
 
     /// Adds a tag once.
-    pub fn tag(&mut self, tag: &'static str) {
+    pub fn tag(&mut self, tag: impl Into<Cow<'static, str>>) {
+        let tag = tag.into();
         if !self.tags.contains(&tag) {
             self.tags.push(tag);
         }

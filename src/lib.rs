@@ -17,6 +17,7 @@ pub mod acknowledge;
 pub mod alert;
 pub mod app;
 pub mod auth_setup;
+pub mod callback;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -160,7 +160,7 @@ fn cut(text: &str, most: usize) -> &str {
 /// the document is.
 fn naming_field(alert: &Alert, field: &str) -> Option<String> {
     match field {
-        "event.provider" => Some("malcolm".to_owned()),
+        "event.provider" => Some(alert.source.provider().to_owned()),
         "event.dataset" | "event.module" => Some("alerting".to_owned()),
         "event.kind" => Some("alert".to_owned()),
         "rule.name" => alert.rule.name.clone(),

@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(alert.rule.name.as_deref(), Some("Beacons"));
         assert_eq!(alert.id.as_deref(), Some("12"));
         assert_eq!(alert.body, Body::Text("[1]".to_owned()));
-        assert_eq!((alert.severity, alert.tags), (40, vec!["repaired"]));
+        assert_eq!((alert.severity, alert.tags), (40, vec!["repaired".into()]));
     }
 
     #[test]

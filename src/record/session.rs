@@ -28,6 +28,8 @@ pub struct Session<'a> {
     ecs: Ecs,
     event: Event<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Message<'a>>,
     #[serde(skip_serializing_if = "Rule::is_empty")]
     rule: Rule<'a>,
@@ -76,7 +78,7 @@ struct Event<'a> {
     /// Of the message; what was read back from the Alerting API has none (`lifecycle`).
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<&'a str>,
-    url: Cow<'static, str>,
+    url: Cow<'a, str>,
     id: &'a str,
     severity: u8,
     risk_score: u8,
@@ -98,7 +100,7 @@ impl<'a> Session<'a> {
         let start = alert.start.unwrap_or(receipt.received);
         let end = alert.end.unwrap_or_else(|| receipt.received.max(start));
         let (first, last) = (text(start), text(end));
-        let mut tags: Vec<&str> = alert.tags.clone();
+        let mut tags: Vec<&str> = alert.tags.iter().map(AsRef::as_ref).collect();
         if !believable(start, receipt.received) {
             tags.push("implausible-time");
         }
@@ -110,7 +112,7 @@ impl<'a> Session<'a> {
             kind: "alert",
             dataset: "alerting",
             module: "alerting",
-            provider: "malcolm",
+            provider: alert.source.provider(),
             start: first.clone(),
             end: last.clone(),
             ingested: text(receipt.received),
@@ -134,6 +136,7 @@ impl<'a> Session<'a> {
             last_packet: last,
             ecs: Ecs { version: "1.6.0" },
             event,
+            message: alert.message.as_deref(),
             error: alert.error.as_deref().map(|message| Message { message }),
             rule: Rule { id: alert.rule.id.as_deref(), name: alert.rule.name.as_deref() },
             tags,
@@ -177,7 +180,10 @@ pub fn text(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-fn url(alert: &Alert) -> Cow<'static, str> {
+fn url(alert: &Alert) -> Cow<'_, str> {
+    if let Some(url) = &alert.url {
+        return url.into();
+    }
     match &alert.rule.id {
         Some(id) => {
             let kind = if alert.is_composite { "workflow" } else { "monitor" };
