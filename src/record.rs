@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, Phase};
 
 mod buckets;
 pub mod compat;
@@ -13,6 +13,7 @@ pub mod fields;
 pub mod index_name;
 pub mod merge_body;
 pub mod misfit;
+mod related;
 mod session;
 
 use fields::FieldSet;
@@ -89,8 +90,10 @@ pub fn build(alert: &Alert, receipt: Receipt, naming: &Naming, known: &FieldSet)
     let key = key(alert, receipt);
     let index = naming.index.index(anchor, |field| naming_field(alert, field));
     let id = format!("{}-{key}", index_name::day(anchor));
-    // Without an alert's own id there is one state only, and nothing to merge with.
-    let write = if alert.id.is_some() { Write::Merge } else { Write::Create };
+    // Without an alert's own id there is one state only, and nothing to merge with; nor has an alert
+    // more than one that has no life.
+    let has_life = alert.id.is_some() && alert.phase != Phase::Stored;
+    let write = if has_life { Write::Merge } else { Write::Create };
     let document = Session::of(alert, receipt, &key).into_text(alert, naming, known);
     Record { index, id, write, document }
 }
@@ -174,7 +177,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::alert::{Body, Named, Phase, Source};
+    use crate::alert::{Body, Named, Source};
 
     fn naming() -> Naming {
         let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();

@@ -9,7 +9,7 @@ use super::{
     sink::Operation,
 };
 use crate::{
-    alert::Alert,
+    alert::{Alert, Source},
     clock, intake,
     opensearch::bulk::Item,
     record::{self, Receipt, compat, fields::FieldSet},
@@ -25,6 +25,8 @@ pub struct Work {
     pub busy: Option<(String, String)>,
     /// The store's answers.
     pub stored: Vec<Item>,
+    /// Who reported its alerts, one for each record.
+    pub sources: Vec<Source>,
 }
 
 /// Entries that go to the store together.
@@ -63,27 +65,36 @@ pub async fn prepare(
     known: &FieldSet,
 ) -> Prepared {
     let Entry { id, envelope, is_intact } = entry;
-    let mut work = Work { id, refused: Vec::new(), busy: None, stored: Vec::new() };
+    let mut work =
+        Work { id, refused: Vec::new(), busy: None, stored: Vec::new(), sources: Vec::new() };
     if !is_intact {
         let reason = "the disk has changed what was received: its checksum differs; look at the body, and at the disk";
         work.refused.push(reason.to_owned());
         return Prepared::Operations(work, Vec::new());
     }
-    if let Some(level) = settings.compat {
+    // Upstream has no route for Graylog, and so no document either.
+    let upstream = settings.compat.filter(|_| envelope.source != Some(Source::Graylog));
+    if let Some(level) = upstream {
         let mut operations = Vec::new();
         match compat::record(&envelope, level, &settings.naming) {
-            Ok(record) => operations.push(record.into()),
+            Ok(record) => {
+                work.sources.push(Source::OpenSearch);
+                operations.push(record.into());
+            }
             Err(reason) => work.refused.push(reason),
         }
         return Prepared::Operations(work, operations);
     }
-    let alerts = match intake::decode(&envelope, settings.body_limit) {
+    let mut alerts = match intake::decode(&envelope, settings.body_limit) {
         Ok(alerts) => alerts,
         Err(fault) => {
             work.refused.push(fault.to_string());
             return Prepared::Operations(work, Vec::new());
         }
     };
+    for alert in alerts.iter_mut().flatten() {
+        alert.locate(settings.graylog.as_ref());
+    }
     let (read, faults): (Vec<_>, Vec<_>) =
         alerts.into_iter().enumerate().partition(|(_, alert)| alert.is_ok());
     let several = read.len() + faults.len() > 1;
@@ -95,7 +106,7 @@ pub async fn prepare(
     let message: Vec<&Alert> = read.iter().map(|(_, alert)| alert).collect();
     let mut operations = Vec::with_capacity(read.len());
     for (place, (position, alert)) in read.iter().enumerate() {
-        let complete = if settings.ask_alerting {
+        let complete = if settings.ask_alerting && alert.source.is_alerting() {
             match firings.complete(&message, place, envelope.received, clock::now()).await {
                 Readiness::Ready(alerts) => alerts,
                 Readiness::NotYet(due) => return Prepared::NotYet(due),
@@ -106,6 +117,7 @@ pub async fn prepare(
         };
         let hash = record::body_hash(&envelope.body, *position);
         let receipt = Receipt { received: envelope.received, hash: &hash };
+        work.sources.extend(complete.iter().map(|alert| alert.source));
         operations.extend(
             complete.iter().map(|alert| {
                 Operation::from(record::build(alert, receipt, &settings.naming, known))
