@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 
 use super::{
     Naming, ORIGINAL_LIMIT, Receipt, believable, buckets, cut, fields::FieldSet, merge_body,
-    related,
+    occasion,
 };
 use crate::{
-    alert::{Alert, Body, Phase, bucket::Bucket},
+    alert::{
+        Alert, Body, Phase,
+        bucket::{About, Bucket},
+    },
     lifecycle::{RECONCILED, nanoseconds},
 };
 
@@ -162,8 +165,10 @@ impl<'a> Session<'a> {
             document.insert(naming.time_field.clone(), time);
         }
         let mut about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
-        if let Some(occasion) = &alert.occasion {
-            related::add(&mut about, occasion);
+        if let Some(told) = &alert.occasion {
+            let fields = occasion::fields(told);
+            buckets::add_fields(&mut document, &About { fields, ..About::default() }, known);
+            occasion::relate(&mut about, told);
         }
         buckets::add_fields(&mut document, &about, known);
         if let Body::Json { fields, text } = &alert.body {

@@ -126,3 +126,63 @@ pub async fn prepare(
     }
     Prepared::Operations(work, operations)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{
+        intake::{Encoding, Envelope},
+        opensearch::{self, Client},
+        record::{Naming, index_name::IndexName},
+    };
+
+    use super::*;
+
+    /// Where nothing listens.
+    fn firings() -> Firings {
+        let settings = opensearch::Settings {
+            url: "http://127.0.0.1:9/".parse().unwrap(),
+            login: None,
+            verify: true,
+            ca: None,
+            identity: None,
+            timeout: Duration::from_secs(5),
+        };
+        Firings::new(Client::new(&settings).unwrap())
+    }
+
+    async fn prepared(source: Source, body: &str) -> Prepared {
+        let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
+        let settings = Settings {
+            naming: Naming { index, time_field: "firstPacket".to_owned() },
+            compat: None,
+            body_limit: 1 << 20,
+            graylog: "https://graylog.example/".parse().ok(),
+            ask_alerting: true,
+            requests_in_flight: 1,
+        };
+        let envelope = Envelope {
+            source: Some(source),
+            received: clock::now(),
+            content_type: String::new(),
+            encoding: Encoding::Identity,
+            body: body.as_bytes().to_vec(),
+        };
+        let entry = Entry { id: 1, envelope, is_intact: true };
+        prepare(entry, &settings, &mut firings(), &FieldSet::everything()).await
+    }
+
+    #[tokio::test]
+    async fn only_opensearchs_alerts_wait_for_what_opensearch_knows_of_them() {
+        let body = r#"{"alert": {"monitor": {"id": "m"}, "trigger": {"id": "t"}}}"#;
+        let waits = prepared(Source::OpenSearch, body).await;
+        assert!(matches!(waits, Prepared::StoreAway(_)));
+        let body = include_str!("../../tests/graylog/callback.json");
+        let Prepared::Operations(work, operations) = prepared(Source::Graylog, body).await else {
+            panic!("nobody has to be asked");
+        };
+        assert_eq!((work.refused.len(), operations.len()), (0, 1));
+        assert_eq!(work.sources, [Source::Graylog]);
+    }
+}

@@ -13,7 +13,7 @@ const CALLBACK: &str = include_str!("../graylog/callback.json");
 fn event(id: &str) -> Value {
     json!({
         "event_definition_id": "66f0", "event_definition_type": "aggregation-v1",
-        "event_definition_title": "Failed logins", "event_definition_description": "",
+        "event_definition_title": "Failed logins", "event_definition_description": "Somebody guesses",
         "remediation_steps": "", "job_definition_id": "j", "job_trigger_id": "t",
         "event": {
             "id": id, "event_definition_type": "aggregation-v1", "event_definition_id": "66f0",
@@ -39,7 +39,7 @@ fn event(id: &str) -> Value {
 
 async fn post(app: &App, path: &str, body: impl Into<reqwest::Body>) -> Answer {
     let request = app.post(path).header("x-alertloop-token", TOKEN).header("prefer", "wait=20");
-    Answer::of(request.body(body)).await
+    Answer::of(request.header("content-type", "application/json").body(body)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,11 @@ async fn an_event_becomes_one_record_however_often_it_is_sent() {
     ] {
         assert_eq!(event[field], want, "{field}");
     }
-    assert_eq!(source["rule"], json!({"id": "66f0", "name": "Failed logins"}));
+    assert_eq!(
+        source["rule"],
+        json!({"id": "66f0", "name": "Failed logins", "description": "Somebody guesses"})
+    );
+    assert_eq!(source["observer"], json!({"name": "graylog-1.lan"}));
     assert_eq!(source["message"], "Failed logins: count()=23.0");
     assert_eq!(source["tags"], json!(["perimeter"]));
     assert_eq!(source["source"], json!({"ip": "10.3.0.9"}));
@@ -143,6 +147,19 @@ async fn a_legacy_callback_that_is_repeated_is_one_record_and_the_next_alert_ano
     assert_eq!(first["event"]["severity"], 40);
     assert_eq!(first["rule"]["id"], "5e7a9c8d-9bb1-47b6-b8db-4a3a83a25e0c");
     assert_eq!(first["related"]["ip"], json!(["127.0.0.1"]));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_wait_learns_where_a_callbacks_record_will_be() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let request = app.post(ROUTE).header("x-alertloop-token", TOKEN);
+    let answer = Answer::of(request.header("prefer", "respond-async").body(CALLBACK)).await;
+    assert_eq!(answer.status, 202);
+    let records = store.wait_for_records(1).await;
+    let result = &answer.json["result"];
+    assert_eq!((&records[0]["_index"], &records[0]["_id"]), (&result["_index"], &result["_id"]));
     app.stop().await;
 }
 

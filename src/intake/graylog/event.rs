@@ -27,8 +27,15 @@ use crate::{
 /// Where the messages are.
 const BACKLOG: &str = "backlog";
 /// Parts of the event that callbacks and records may want, beside those that have a place.
-const PARAMETERS: [&str; 6] =
-    ["fields", "group_by_fields", "aggregation_conditions", "key", "key_tuple", "priority"];
+const PARAMETERS: [&str; 7] = [
+    "fields",
+    "group_by_fields",
+    "aggregation_conditions",
+    "key",
+    "key_tuple",
+    "priority",
+    "source",
+];
 /// How many tags are taken over.
 const MOST_TAGS: usize = 50;
 

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-const NAMES: [(&str, &str); 12] = [
+const NAMES: [(&str, &str); 14] = [
     ("source_ip", "source.ip"),
     ("src_ip", "source.ip"),
+    ("src", "source.ip"),
     ("destination_ip", "destination.ip"),
     ("dst_ip", "destination.ip"),
+    ("dst", "destination.ip"),
     ("source_port", "source.port"),
     ("src_port", "source.port"),
     ("destination_port", "destination.port"),

@@ -1,4 +1,5 @@
-//! What the messages of an occasion tell of hosts, users and addresses, for `related.*`. Pure.
+//! What an occasion tells: of its condition for `rule`, and its messages of hosts, users and addresses
+//! for `related.*`. Pure.
 //!
 //! The names are those of Graylog's schema (`source_ip`, `user_name`, `host_hostname`), of ECS, and
 //! those that inputs and extractors commonly give (`src_ip`, `username`). A value that is an IP
@@ -34,8 +35,17 @@ const USERS: [&str; 8] =
 const USERS_END: [&str; 2] = ["_username", "_user_name"];
 const HASHES: [&str; 3] = ["md5", "sha1", "sha256"];
 
-/// Adds what an occasion tells.
-pub fn add(about: &mut About, occasion: &Occasion) {
+/// Fields of the record that the condition has, and who it was that found it to be met.
+pub fn fields(occasion: &Occasion) -> Vec<(String, Value)> {
+    let condition = &occasion.condition;
+    let description = condition.description.as_deref();
+    let finder = condition.parameters.get("source").and_then(Value::as_str);
+    let told = [("rule.description", description), ("observer.name", finder)];
+    told.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))).collect()
+}
+
+/// Adds what is related to it.
+pub fn relate(about: &mut About, occasion: &Occasion) {
     let mut seen = Seen::default();
     let parameters = &occasion.condition.parameters;
     if let Some(fields) = parameters.get("fields").and_then(Value::as_object) {
@@ -147,7 +157,7 @@ mod tests {
         let fields = fields.as_object().unwrap().clone();
         let message = Message { source: Some(source.to_owned()), fields, ..Message::default() };
         let mut about = About::default();
-        add(&mut about, &Occasion { backlog: vec![message], ..Occasion::default() });
+        relate(&mut about, &Occasion { backlog: vec![message], ..Occasion::default() });
         about
     }
 
@@ -175,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn the_condition_describes_the_rule_and_who_met_it_is_an_observer() {
+        let mut occasion = Occasion::default();
+        assert!(fields(&occasion).is_empty());
+        occasion.condition.description = Some("too many".to_owned());
+        occasion.condition.parameters.insert("source".to_owned(), json!("graylog-1"));
+        let want = [("rule.description", json!("too many")), ("observer.name", json!("graylog-1"))];
+        assert_eq!(fields(&occasion), want.map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    #[test]
     fn what_a_definition_groups_by_is_told_too_and_there_is_a_bound() {
         let mut occasion = Occasion::default();
         occasion.condition.parameters = json!({"fields": {"src": "10.3.0.9"},
@@ -185,7 +205,7 @@ mod tests {
         let host = |n: usize| Message { source: Some(format!("h{n}")), ..Message::default() };
         occasion.backlog = (0..1_000).map(host).collect();
         let mut about = About::default();
-        add(&mut about, &occasion);
+        relate(&mut about, &occasion);
         assert_eq!(about.addresses, ["10.3.0.9", "10.3.0.8"]);
         assert_eq!((about.users, about.hosts.len()), (vec!["ada".to_owned()], MOST));
     }
