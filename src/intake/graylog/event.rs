@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     alert::{
-        Alert, Named, Phase, Source,
+        Alert, Named, Phase, Source, UNKNOWN_SEVERITY,
         bucket::Bucket,
         occasion::{Condition, Occasion, Stream},
     },
@@ -49,59 +49,76 @@ pub fn decode(mut top: Map<String, Value>, read: &mut Lenient) -> Result<Alert, 
     let mut event = take_object(&mut top, "event", read);
     custom::name(&mut top, &mut event);
     let backlog = top.remove(BACKLOG);
+    let head = summary::Head::of(&top, Some(&event));
+    let backlog = messages::read(backlog, read);
+    let mut condition = definition(&top, &event, read);
     let id = known(read.text(event.get("id")));
-    let title = known(read.text(top.get("event_definition_title")));
     let message = known(read.text(event.get("message")));
-    if id.is_none() && title.is_none() && message.is_none() {
+    if id.is_none() && condition.title.is_none() && message.is_none() {
         let keys = keys.join(", ");
         let what = "no id, title or message of an event in it";
         return Err(Undecodable(format!("{what} (keys: {keys}); docs/graylog.md has a template")));
     }
-    let head = summary::Head::of(&top, Some(&event));
-    let backlog = messages::read(backlog, read);
-    let mut alert = Alert { id, message, phase: Phase::Stored, ..Alert::of(Source::Graylog) };
-    let definition = known(read.text(top.get("event_definition_id")))
-        .or_else(|| known(read.text(event.get("event_definition_id"))));
-    let kind = known(read.text(top.get("event_definition_type")))
-        .or_else(|| known(read.text(event.get("event_definition_type"))));
-    alert.rule = Named { id: definition, name: title.clone().or_else(|| kind.clone()) };
     let at = read.time(event.get("timestamp"));
-    alert.start = read.time(event.get("timerange_start")).or(at);
-    alert.end = read.time(event.get("timerange_end")).or(at);
-    if let Some(told) = event.get("priority").filter(|told| !summary::is_empty(told)) {
-        match priority::severity(told) {
-            Some(severity) => alert.severity = severity,
-            None => read.wrong = true,
-        }
-    }
+    let stream = stream(&mut event, read);
+    let group = known(read.text(event.get("key")));
+    let mut alert = Alert {
+        id,
+        rule: Named {
+            id: condition.id.clone(),
+            name: condition.title.clone().or_else(|| condition.kind.clone()),
+        },
+        // What fired in the definition: the group, else where it looked.
+        trigger: Named { id: group.or_else(|| stream.clone()), name: message.clone() },
+        start: read.time(event.get("timerange_start")).or(at),
+        end: read.time(event.get("timerange_end")).or(at),
+        severity: severity(event.get("priority"), read),
+        phase: Phase::Stored,
+        message: message.clone(),
+        original: Some(head.text(BACKLOG, &backlog)),
+        ..Alert::of(Source::Graylog)
+    };
     for tag in take_texts(&mut event, "tags", read).into_iter().take(MOST_TAGS) {
         alert.tag(tag);
     }
-    let stream = stream(&mut event, read);
-    let group = known(read.text(event.get("key")));
-    // What fired in the definition: the group, else where it looked.
-    alert.trigger = Named { id: group.or_else(|| stream.clone()), name: alert.message.clone() };
     alert.url = Some(url(&alert, &top, &event, stream.as_deref()));
-    let parameters = parameters(&mut event, read);
-    alert.hits = hits(&parameters, alert.message.as_deref());
-    let grouped = parameters.get("group_by_fields").and_then(Value::as_object).map(groups::named);
-    alert.bucket = grouped.as_ref().and_then(Bucket::of_groups);
-    alert.original = Some(head.text(BACKLOG, &backlog));
+    condition.parameters = parameters(&mut event, read);
+    alert.hits = hits(&condition.parameters, message.as_deref());
+    let grouped = condition.parameters.get("group_by_fields").and_then(Value::as_object);
+    alert.bucket = grouped.map(groups::named).as_ref().and_then(Bucket::of_groups);
     alert.occasion = Some(Box::new(Occasion {
-        condition: Condition {
-            id: alert.rule.id.clone(),
-            kind: kind.map(|kind| kind.to_ascii_lowercase()),
-            title,
-            description: known(read.text(top.get("event_definition_description"))),
-            parameters,
-            ..Condition::default()
-        },
+        condition,
         stream: Stream { id: stream, ..Stream::default() },
         triggered_at: at.or(alert.end),
-        description: alert.message.clone(),
+        description: message,
         backlog,
     }));
     Ok(alert)
+}
+
+/// The event definition, which the event itself names too.
+fn definition(
+    top: &Map<String, Value>,
+    event: &Map<String, Value>,
+    read: &mut Lenient,
+) -> Condition {
+    let mut text =
+        |key: &str| known(read.text(top.get(key))).or_else(|| known(read.text(event.get(key))));
+    Condition {
+        id: text("event_definition_id"),
+        kind: text("event_definition_type").map(|kind| kind.to_ascii_lowercase()),
+        title: text("event_definition_title"),
+        description: text("event_definition_description"),
+        ..Condition::default()
+    }
+}
+
+fn severity(told: Option<&Value>, read: &mut Lenient) -> u8 {
+    let Some(told) = told.filter(|told| !summary::is_empty(told)) else { return UNKNOWN_SEVERITY };
+    priority::severity(told).unwrap_or_else(|| {
+        read.wrong = true;
+        UNKNOWN_SEVERITY
+    })
 }
 
 /// Where it looked: the first of its source's streams, else of those that it went into.
