@@ -49,7 +49,7 @@ pub fn decode(mut top: Map<String, Value>, read: &mut Lenient) -> Result<Alert, 
     let mut event = take_object(&mut top, "event", read);
     custom::name(&mut top, &mut event);
     let backlog = top.remove(BACKLOG);
-    let head = summary::Head::of(&top, Some(&event));
+    let head = summary::Head::of(&top, "event", &event);
     let backlog = messages::read(backlog, read);
     let mut condition = definition(&top, &event, read);
     let id = known(read.text(event.get("id")));

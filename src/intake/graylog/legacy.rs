@@ -34,9 +34,7 @@ const LONGEST: f64 = 5_256_000.0;
 pub fn decode(mut top: Map<String, Value>, read: &mut Lenient) -> Result<Alert, Undecodable> {
     let mut result = take_object(&mut top, "check_result", read);
     let backlog = result.remove(MESSAGES);
-    top.insert("check_result".to_owned(), Value::Object(result));
-    let head = summary::Head::of(&top, None);
-    let mut result = take_object(&mut top, "check_result", read);
+    let head = summary::Head::of(&top, "check_result", &result);
     let backlog = messages::read(backlog, read);
 
     let at = read.time(result.get("triggered_at"));

@@ -16,12 +16,10 @@ const LONGEST_MESSAGE: usize = 4 << 10;
 pub struct Head(Map<String, Value>);
 
 impl Head {
-    /// What is said besides the messages; `event` belongs below `top`.
-    pub fn of(top: &Map<String, Value>, event: Option<&Map<String, Value>>) -> Self {
+    /// What is said besides the messages: `below`, which stands at `key`, and all else of `top`.
+    pub fn of(top: &Map<String, Value>, key: &str, below: &Map<String, Value>) -> Self {
         let mut head = top.clone();
-        if let Some(event) = event {
-            head.insert("event".to_owned(), Value::Object(event.clone()));
-        }
+        head.insert(key.to_owned(), Value::Object(below.clone()));
         let mut whole = Value::Object(head);
         compact(&mut whole);
         match whole {
@@ -131,7 +129,9 @@ mod tests {
     }
 
     fn head(json: &Value) -> Head {
-        Head::of(json.as_object().unwrap(), None)
+        let top = json.as_object().unwrap();
+        let event = top.get("event").and_then(Value::as_object).cloned().unwrap_or_default();
+        Head::of(top, "event", &event)
     }
 
     #[test]
