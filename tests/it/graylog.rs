@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{Answer, App, TOKEN},
+    support::{Answer, App, Process, TOKEN, settings},
 };
 
 const ROUTE: &str = "/mapi/alert/graylog";
@@ -238,6 +238,40 @@ async fn each_of_graylogs_ways_to_send_the_secret_admits() {
     let records = store.wait_for_records(1).await;
     assert!(!records[0].to_string().contains(TOKEN));
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_address_stands_in_no_log_and_no_answer() {
+    let store = store!();
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = settings(&store, dir.path());
+    settings.insert("ALERTLOOP_LOG".to_owned(), "trace,hyper=trace,hyper_util=trace".to_owned());
+    let process = Process::serve(&settings);
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = |path: &str, secret: &str, body: &str| {
+        let url = process.url(&format!("{path}?token={secret}"));
+        Answer::of(client.post(url).header("prefer", "wait=20").body(body.to_owned()))
+    };
+    let wrong = "a-wrong-secret-of-graylog";
+    let event = event("T1").to_string();
+    for (path, secret, body, status) in [
+        (ROUTE, TOKEN, event.as_str(), 200),
+        (ROUTE, TOKEN, "<html>", 202),
+        (ROUTE, wrong, event.as_str(), 401),
+        ("/mapi/alert/unknown", TOKEN, event.as_str(), 404),
+        ("/nowhere", TOKEN, event.as_str(), 404),
+    ] {
+        let answer = post(path, secret, body).await;
+        assert_eq!(answer.status, status, "{path}: {:?}", answer.json);
+        let text = answer.json.to_string();
+        assert!(!text.contains(TOKEN) && !text.contains(wrong), "{text}");
+    }
+    let metrics = Answer::of(client.get(process.url("/metrics"))).await.json.to_string();
+    assert!(metrics.contains(r#"alertloop_alerts_total{source=\"graylog\"} 1"#), "{metrics}");
+    let log = process.log();
+    assert!(log.iter().any(|line| line["level"] == "TRACE"), "it tells all that it can");
+    let log = serde_json::to_string(&log).expect("JSON");
+    assert!(!log.contains(TOKEN) && !log.contains(wrong), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
