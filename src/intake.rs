@@ -20,10 +20,14 @@ pub mod repair;
 pub mod shown;
 pub mod truth;
 
+use masked::masked;
 use pruned::Pruned;
 
 /// The text that OpenSearch Notifications posts when a channel is tested; the channel's id follows.
 const CHANNEL_TEST: &str = "Test message content body for config id";
+
+/// How much of a body that was not fully understood an alert keeps, in bytes; a record keeps less.
+const HEAD: usize = 64 << 10;
 
 /// A received body as it came, with what came along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,16 +190,15 @@ impl Message<'_> {
         }
     }
 
-    /// Says of an alert that its body was repaired, and keeps the body then.
+    /// Says of an alert that its body was repaired, and keeps the body's head then, without secrets.
     fn mark(&self, mut alert: Alert) -> Alert {
         if self.repaired {
             alert.tag("repaired");
         }
-        let is_graylogs = alert.source == Source::Graylog;
-        if is_graylogs && alert.tags.iter().any(|tag| tag == "repaired") {
-            alert.original = Some(graylog::head(self.body));
-        } else if self.repaired {
-            alert.original = Some(String::from_utf8_lossy(self.body).into_owned());
+        let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
+        if self.repaired || (alert.source == Source::Graylog && is_partly_read()) {
+            let head = &self.body[..self.body.len().min(HEAD)];
+            alert.original = Some(String::from_utf8_lossy(&masked(head)).into_owned());
         }
         alert
     }

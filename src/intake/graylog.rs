@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of, lenient::Lenient, masked::masked};
+use super::{Undecodable, kind_of, lenient::Lenient};
 use crate::alert::Alert;
 
 mod custom;
@@ -35,8 +35,6 @@ const DUMMY: &str = "dummy";
 const DUMMY_SAYS: &str = "Dummy alert to test notifications";
 /// Tests are small; larger bodies are not looked at, in bytes.
 const LONGEST_TEST: usize = 32 << 10;
-/// How much of a body that was not fully understood is looked at, in bytes; a record keeps less.
-const HEAD: usize = 64 << 10;
 
 /// Whether an object is one of Graylog's, wherever it was posted to.
 pub fn recognises(object: &Map<String, Value>) -> bool {
@@ -112,11 +110,6 @@ pub fn decode(object: Map<String, Value>) -> Result<Alert, Undecodable> {
         alert.tag("repaired");
     }
     Ok(alert)
-}
-
-/// The head of a body as it came, without its secrets: for a record of what was repaired.
-pub fn head(body: &[u8]) -> String {
-    String::from_utf8_lossy(&masked(&body[..body.len().min(HEAD)])).into_owned()
 }
 
 /// A text that says something.

@@ -1,7 +1,7 @@
 //! Entries → operations: each entry is decoded, its alerts become records, and what is ready goes
 //! to the store together.
 
-use std::time::Instant;
+use std::{borrow::Cow, slice, time::Instant};
 
 use super::{
     Settings,
@@ -108,12 +108,12 @@ pub async fn prepare(
     for (place, (position, alert)) in read.iter().enumerate() {
         let complete = if settings.ask_alerting && alert.source.is_alerting() {
             match firings.complete(&message, place, envelope.received, clock::now()).await {
-                Readiness::Ready(alerts) => alerts,
+                Readiness::Ready(alerts) => Cow::Owned(alerts),
                 Readiness::NotYet(due) => return Prepared::NotYet(due),
                 Readiness::StoreAway(reason) => return Prepared::StoreAway(reason),
             }
         } else {
-            vec![alert.clone()]
+            Cow::Borrowed(slice::from_ref(alert))
         };
         let hash = record::body_hash(&envelope.body, *position);
         let receipt = Receipt { received: envelope.received, hash: &hash };
