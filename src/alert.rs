@@ -4,6 +4,7 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use url::Url;
 
 pub mod bucket;
 pub mod occasion;
@@ -46,6 +47,12 @@ impl Source {
             Self::OpenSearch | Self::Reconciler => "malcolm",
             Self::Graylog => "graylog",
         }
+    }
+
+    /// Whether OpenSearch Alerting knows its alerts, and can be asked about them.
+    #[must_use]
+    pub const fn is_alerting(self) -> bool {
+        matches!(self, Self::OpenSearch | Self::Reconciler)
     }
 
     /// The sender with this name, as a route tells it.
@@ -134,7 +141,8 @@ pub struct Alert {
     pub bucket: Option<Bucket>,
     /// What happened, for people: `message` of the record.
     pub message: Option<String>,
-    /// Where to look at it, where that is not in Dashboards.
+    /// Where to look at it, where that is not in Dashboards: an address, or until
+    /// [`Alert::locate`] a path below the source's own.
     pub url: Option<String>,
     /// What its condition saw, where the source tells it.
     pub occasion: Option<Box<Occasion>>,
@@ -146,7 +154,8 @@ pub struct Alert {
     pub body: Body,
     /// What had to be mended before it could be read, and so on; `tags` of the record.
     pub tags: Vec<Cow<'static, str>>,
-    /// The body as it came, where part of it could not be read.
+    /// The body as it came, where part of it could not be read; of Graylog's else what it says in
+    /// short.
     pub original: Option<String>,
 }
 
@@ -205,11 +214,50 @@ impl Alert {
         }
     }
 
+    /// Puts the source's own address before a path to the alert; where it is not known, so is not
+    /// where to look.
+    pub fn locate(&mut self, graylog: Option<&Url>) {
+        let Some(path) = self.url.take_if(|url| !is_address(url)) else { return };
+        let base = graylog.filter(|_| self.source == Source::Graylog);
+        self.url = base.and_then(|base| base.join(&path).ok()).map(String::from);
+    }
+
     /// Adds a tag once.
     pub fn tag(&mut self, tag: impl Into<Cow<'static, str>>) {
         let tag = tag.into();
         if !self.tags.contains(&tag) {
             self.tags.push(tag);
+        }
+    }
+}
+
+fn is_address(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_where_its_source_is_or_nobody_knows_where() {
+        let base: Url = "https://graylog.example/logs/".parse().unwrap();
+        for (source, url, base, want) in [
+            (
+                Source::Graylog,
+                Some("alerts/1/replay-search"),
+                Some(&base),
+                Some("https://graylog.example/logs/alerts/1/replay-search"),
+            ),
+            (Source::Graylog, Some("alerts"), None, None),
+            (Source::Graylog, None, Some(&base), None),
+            (Source::OpenSearch, Some("alerts"), Some(&base), None),
+            (Source::Graylog, Some("http://own/x"), Some(&base), Some("http://own/x")),
+            (Source::OpenSearch, Some("https://own/x"), None, Some("https://own/x")),
+        ] {
+            let mut alert = Alert { url: url.map(str::to_owned), ..Alert::of(source) };
+            alert.locate(base);
+            assert_eq!(alert.url.as_deref(), want, "{source} {url:?}");
         }
     }
 }

@@ -89,7 +89,8 @@ impl App {
             .context("cannot keep the replica's id in the data directory")?;
         let tokens = [Some(token.clone()), config.token_previous.clone()];
         let tokens = tokens.into_iter().flatten().collect();
-        let access = Access::new(tokens, config.intake_open, config.admin.clone());
+        let access = Access::new(tokens, config.intake_open, config.admin.clone())
+            .with_parameter(config.token_parameter.clone());
         let client = Client::new(&config.store)?;
         let settings = &config.index;
         let index = IndexName::new(&settings.pattern, &settings.suffix)
@@ -219,6 +220,7 @@ impl App {
             naming: self.naming.clone(),
             compat: self.config.compat,
             body_limit: self.config.body_limit,
+            graylog: self.config.graylog_url.clone(),
             ask_alerting: asks && self.config.compat.is_none(),
             // Upstream's documents are overwritten by later ones, ours are merged in any order.
             requests_in_flight: if self.config.compat.is_some() { 1 } else { IN_FLIGHT },

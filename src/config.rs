@@ -60,12 +60,16 @@ pub struct Config {
     pub token: Option<WebhookToken>,
     /// What is accepted too during a rotation.
     pub token_previous: Option<WebhookToken>,
+    /// The query parameter that may hold it.
+    pub token_parameter: String,
     /// Whether alerts are taken from anyone.
     pub intake_open: bool,
     /// Login of the page and the API.
     pub admin: Option<Login>,
     /// How OpenSearch reaches us.
     pub webhook_url: Url,
+    /// Graylog's own address, for links to its alerts.
+    pub graylog_url: Option<Url>,
     /// Whether `serve` provisions.
     pub provision: bool,
     /// Folder of provisioning files, each in place of the compiled-in one or besides.

@@ -2,7 +2,7 @@
 //!
 //! | route | who may | what |
 //! |---|---|---|
-//! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in |
+//! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in; the last by `PUT` too |
 //! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}`, `/mapi/dead-letters/export` | the login; without one, loopback | what was refused |
 //! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
 //! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
@@ -19,7 +19,7 @@ use axum::{
     http::StatusCode,
     middleware::map_response_with_state,
     response::IntoResponse,
-    routing::{get, post},
+    routing::{MethodFilter, get, on, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
@@ -37,6 +37,8 @@ mod intake;
 pub use error::ApiError;
 pub use health::Readiness;
 
+/// Graylog's notifications can be set to PUT, and so can OpenSearch's channels.
+const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
 /// Bodies that are being received at once take at most this much memory, in KiB.
 const RECEIVING_KIB: usize = 64 << 10;
 
@@ -101,7 +103,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
     }
     for end in ["", "/"] {
         router = router
-            .route(&at(&format!("/alert/{{source}}{end}")), post(intake::receive_from))
+            .route(&at(&format!("/alert/{{source}}{end}")), on(POST_OR_PUT, intake::receive_from))
             .route(&at(&format!("/ping{end}")), get(health::ping))
             .route(&at(&format!("/ready{end}")), get(health::ready))
             .route(&at(&format!("/alerts/{{id}}/acknowledge{end}")), post(alerts::acknowledge))

@@ -76,6 +76,8 @@ where
 pub const RECEIVED: &str = "alertloop_received_total";
 /// Counter: bodies that are durable in the spool.
 pub const DURABLE: &str = "alertloop_durable_total";
+/// Counter: alerts whose records the store has, by `source`.
+pub const ALERTS: &str = "alertloop_alerts_total";
 /// Counter: entries whose records the store has taken.
 pub const STORED: &str = "alertloop_stored_total";
 /// Counter: records that the store had already.
@@ -127,6 +129,9 @@ pub const RECONCILE_SECONDS: &str = "alertloop_reconcile_seconds";
 /// The statuses that [`REFUSED`] counts.
 pub const REFUSED_STATUSES: [&str; 3] = ["401", "413", "503"];
 
+/// Whose alerts [`ALERTS`] counts.
+const SOURCES: [&str; 3] = ["opensearch", "graylog", "reconciler"];
+
 /// Upper bounds of [`BULK_SECONDS`].
 const BULK_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
@@ -170,6 +175,10 @@ fn describe() {
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);
+    }
+    describe_counter!(ALERTS, "Alerts whose records the store has, by source");
+    for source in SOURCES {
+        counter!(ALERTS, "source" => source).increment(0);
     }
     describe_counter!(REFUSED, "Requests refused, by status");
     for status in REFUSED_STATUSES {
@@ -292,6 +301,7 @@ mod tests {
             BULK_REQUESTS,
             BULK_SECONDS,
             REFUSED,
+            ALERTS,
         ] {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}: {text}");
         }

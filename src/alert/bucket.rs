@@ -53,6 +53,14 @@ pub struct About {
     pub fields: Vec<(String, Value)>,
     /// IP addresses whose field is not known.
     pub addresses: Vec<String>,
+    /// The same of hosts, users, MAC addresses and hashes.
+    pub hosts: Vec<String>,
+    /// Users.
+    pub users: Vec<String>,
+    /// MAC addresses.
+    pub macs: Vec<String>,
+    /// Hashes.
+    pub hashes: Vec<String>,
 }
 
 impl Bucket {
@@ -75,6 +83,13 @@ impl Bucket {
         let text = |key: &str| alert.get(key).and_then(Value::as_str).map(str::to_owned);
         let keys = Keys::Joined(text("bucket_keys").filter(|keys| !keys.is_empty())?);
         Some(Self { path: text("parent_bucket_path").unwrap_or_default(), keys, sources: None })
+    }
+
+    /// As a sender tells it that groups by fields, which are named; `None` where there are none.
+    #[must_use]
+    pub fn of_groups(groups: &Map<String, Value>) -> Option<Self> {
+        let keys = Keys::Named(groups.clone());
+        (!groups.is_empty()).then_some(Self { path: String::new(), keys, sources: None })
     }
 
     /// Takes over what the monitor tells of its aggregations; `monitor` is its body.
@@ -197,7 +212,7 @@ mod tests {
         if let Some(monitor) = monitor {
             bucket.learn(monitor);
         }
-        let About { fields, addresses } = bucket.about();
+        let About { fields, addresses, .. } = bucket.about();
         let fields = fields.into_iter().map(|(field, value)| format!("{field}={value}"));
         let mut all: Vec<_> = fields.chain(addresses).collect();
         all.sort();

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use url::Url;
+
 use super::{
     Config, Fault, Faults, IndexSettings, KeystoreSettings, Local, Outcome,
     curlrc::{self, Curlrc},
@@ -19,6 +21,7 @@ use crate::{
     telemetry::LogSettings,
 };
 
+const GRAYLOG: &str = "ALERTLOOP_GRAYLOG_URL";
 const CREDENTIALS: &str = "OPENSEARCH_CREDS_CONFIG_FILE";
 const VERIFICATION: &str = "OPENSEARCH_SSL_CERTIFICATE_VERIFICATION";
 
@@ -56,9 +59,11 @@ where
         let listen = self.listen();
         let token = self.token("ALERTLOOP_TOKEN");
         let token_previous = self.token("ALERTLOOP_TOKEN_PREVIOUS");
+        let token_parameter = self.parse("ALERTLOOP_TOKEN_PARAMETER", parse::parameter);
         let intake_open = self.parse("ALERTLOOP_INTAKE_OPEN", units::truth);
         let admin = self.admin();
         let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
+        let graylog_url = self.graylog_url();
         let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
         let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
         let reconcile_interval = self.parse("ALERTLOOP_RECONCILE_INTERVAL", units::span);
@@ -86,9 +91,11 @@ where
             data_dir: PathBuf::from(self.text("ALERTLOOP_DATA_DIR")),
             token,
             token_previous,
+            token_parameter: token_parameter?,
             intake_open: intake_open?,
             admin,
             webhook_url: webhook_url?,
+            graylog_url,
             provision: provision?,
             provisioning_dir,
             reconcile_interval: reconcile_interval?,
@@ -202,6 +209,11 @@ where
     fn token(&mut self, name: &'static str) -> Option<WebhookToken> {
         let (source, text) = self.secret(name)?;
         self.settle(&source, text.parse())
+    }
+
+    fn graylog_url(&mut self) -> Option<Url> {
+        let text = self.optional(GRAYLOG)?;
+        self.settle(GRAYLOG, parse::graylog_url(&text))
     }
 
     fn admin(&mut self) -> Option<Login> {

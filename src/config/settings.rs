@@ -126,6 +126,12 @@ pub static TABLE: &[Setting] = &[
         INTAKE,
         "Secret that is accepted too, while sources change over to a new one",
     ),
+    value(
+        "ALERTLOOP_TOKEN_PARAMETER",
+        "token",
+        INTAKE,
+        "Query parameter that may hold the secret, for senders that can only set a URL",
+    ),
     flag(
         "ALERTLOOP_INTAKE_OPEN",
         "false",
@@ -138,6 +144,12 @@ pub static TABLE: &[Setting] = &[
         "250ms",
         INTAKE,
         "How long an answer waits for the record to be stored; 0 does not wait",
+    ),
+    value(
+        "ALERTLOOP_GRAYLOG_URL",
+        "",
+        INTAKE,
+        "Address of Graylog for people, like https://graylog.example/; records then link to its alerts",
     ),
     value(
         "ALERTLOOP_HEARTBEAT",

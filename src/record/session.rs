@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 
 use super::{
     Naming, ORIGINAL_LIMIT, Receipt, believable, buckets, cut, fields::FieldSet, merge_body,
+    occasion,
 };
 use crate::{
-    alert::{Alert, Body, Phase, bucket::Bucket},
+    alert::{
+        Alert, Body, Phase,
+        bucket::{About, Bucket},
+    },
     lifecycle::{RECONCILED, nanoseconds},
 };
 
@@ -78,7 +82,8 @@ struct Event<'a> {
     /// Of the message; what was read back from the Alerting API has none (`lifecycle`).
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<&'a str>,
-    url: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<Cow<'a, str>>,
     id: &'a str,
     severity: u8,
     risk_score: u8,
@@ -146,7 +151,9 @@ impl<'a> Session<'a> {
     /// As JSON text, with what of the body's JSON has a field in `known`.
     pub fn into_text(self, alert: &Alert, naming: &Naming, known: &FieldSet) -> String {
         let has_own_time_field = naming.time_field != "firstPacket";
-        let is_plain = alert.bucket.is_none() && !matches!(alert.body, Body::Json { .. });
+        let is_plain = alert.bucket.is_none()
+            && alert.occasion.is_none()
+            && !matches!(alert.body, Body::Json { .. });
         if !has_own_time_field && is_plain {
             return json_text(&self);
         }
@@ -157,7 +164,12 @@ impl<'a> Session<'a> {
         if has_own_time_field {
             document.insert(naming.time_field.clone(), time);
         }
-        let about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
+        let mut about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
+        if let Some(told) = &alert.occasion {
+            let fields = occasion::fields(told);
+            buckets::add_fields(&mut document, &About { fields, ..About::default() }, known);
+            occasion::relate(&mut about, told);
+        }
         buckets::add_fields(&mut document, &about, known);
         if let Body::Json { fields, text } = &alert.body {
             let leftover = merge_body::merge(&mut document, fields, known);
@@ -180,17 +192,19 @@ pub fn text(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-fn url(alert: &Alert) -> Cow<'_, str> {
-    if let Some(url) = &alert.url {
-        return url.into();
+/// In Dashboards, where nothing else is said: but for what Dashboards does not know.
+fn url(alert: &Alert) -> Option<Cow<'_, str>> {
+    if alert.url.is_some() || !alert.source.is_alerting() {
+        return alert.url.as_deref().map(Cow::Borrowed);
     }
-    match &alert.rule.id {
+    let path = match &alert.rule.id {
         Some(id) => {
             let kind = if alert.is_composite { "workflow" } else { "monitor" };
             format!("/dashboards/app/alerting#/monitors/{id}?type={kind}").into()
         }
         None => "/dashboards/app/alerting#/dashboard".into(),
-    }
+    };
+    Some(path)
 }
 
 /// The author's own text, else the body as it came where part of it could not be read.

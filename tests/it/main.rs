@@ -19,6 +19,7 @@ mod dead_letters;
 mod doctor;
 mod email;
 mod foreign;
+mod graylog;
 mod intake;
 mod kinds;
 mod lease;
