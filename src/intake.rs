@@ -11,6 +11,7 @@ use crate::alert::{Alert, Source};
 pub mod heartbeat;
 mod listed;
 pub mod masked;
+mod occasion;
 mod opensearch;
 mod plain;
 mod pruned;

@@ -15,7 +15,7 @@
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of, listed::Listed, parse};
+use super::{Undecodable, kind_of, listed::Listed, occasion, parse};
 use crate::alert::{Alert, Body, Named, Source, UNKNOWN_SEVERITY};
 
 /// Numbers below this are epoch seconds, above it milliseconds (it is the year 5138, or 1973).
@@ -56,6 +56,7 @@ pub fn decode(object: &Map<String, Value>) -> Result<Vec<Alert>, Undecodable> {
     if read.wrong {
         decoded.tag("repaired");
     }
+    occasion::complete(&mut decoded, alert);
     match Listed::read(alert) {
         Some(listed) => Ok(listed.expand(decoded)),
         None => Ok(vec![decoded]),
