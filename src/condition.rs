@@ -235,18 +235,21 @@ impl Condition {
             "*" => indices.join(", "),
             query => format!("{query} of {}", indices.join(", ")),
         };
-        let mut text = format!("fires on {}, of {stream}; looks {}", self.reason(), self.schedule);
+        let mut parts = vec![
+            format!("fires on {}, of {stream}", self.reason()),
+            format!("looks {}", self.schedule),
+        ];
         if self.backlog > 0 {
             let messages = if self.backlog == 1 { "message goes" } else { "messages go" };
-            text += &format!("; the last {} {messages} with it", self.backlog);
+            parts.push(format!("the last {} {messages} with it", self.backlog));
         }
         if self.grace > 0 {
-            text += &format!("; after an alert {} of grace", minutes(self.grace));
+            parts.push(format!("after an alert {} of grace", minutes(self.grace)));
         }
         if !self.enabled {
-            text += "; switched off";
+            parts.push("switched off".to_owned());
         }
-        text
+        parts.join("; ")
     }
 
     /// `parameters`, with Graylog's names and types.

@@ -117,7 +117,9 @@ impl Expression {
     fn collect<'a>(&'a self, all: &mut Vec<&'a Series>) {
         match self {
             Self::And(parts) | Self::Or(parts) => {
-                parts.iter().for_each(|part| part.collect(all));
+                for part in parts {
+                    part.collect(all);
+                }
             }
             Self::Not(part) => part.collect(all),
             Self::Compare(Comparison { left, right, .. }) => {

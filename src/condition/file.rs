@@ -117,7 +117,7 @@ pub fn read(text: &str, stem: &str, defaults: Defaults<'_>) -> Result<Condition,
         .and_then(|file| file.read(stem, defaults));
     read.map_err(|At(span, what)| {
         let before = text.as_bytes().get(..span.start).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         Fault { line, what }
     })
 }
@@ -280,6 +280,12 @@ impl File {
     }
 
     fn backlog(&self) -> Read<u32> {
+        let is_grouped = self.group_by.as_ref().is_some_and(|fields| !fields.get_ref().is_empty());
+        if is_grouped && self.backlog.as_ref().is_some_and(|backlog| *backlog.get_ref() != 0) {
+            let what = "with `group_by` there is no `backlog`: OpenSearch gives a monitor of groups \
+                        no messages to send along";
+            return Err(at(self.backlog.as_ref(), what));
+        }
         Ok(number("backlog", self.backlog.as_ref(), 0..=MOST_BACKLOG)?.unwrap_or(0))
     }
 
@@ -627,5 +633,46 @@ mod tests {
             assert!(fault.contains(want), "{line}: {fault}");
         }
         assert!(of(&format!("{COUNT}severity = \"HIGH\"")).is_ok_and(|one| one.severity == 2));
+    }
+
+    #[test]
+    fn the_examples_are_conditions() {
+        for (name, text, want) in [
+            (
+                "failed_logins",
+                include_str!(
+                    "../../provisioning/examples/conditions/conditions/failed_logins.toml"
+                ),
+                "fires on more than 50 messages in 5 minutes",
+            ),
+            (
+                "large_uploads",
+                include_str!(
+                    "../../provisioning/examples/conditions/conditions/large_uploads.toml"
+                ),
+                "for each source.ip",
+            ),
+            (
+                "silent_sensor",
+                include_str!(
+                    "../../provisioning/examples/conditions/conditions/silent_sensor.toml"
+                ),
+                "fewer than 1 message in 10 minutes",
+            ),
+        ] {
+            let condition = read(text, name, DEFAULTS).unwrap();
+            assert!(condition.explained().contains(want), "{}", condition.explained());
+        }
+    }
+
+    #[test]
+    fn a_thousand_files_take_no_time_to_compile() {
+        let begun = std::time::Instant::now();
+        let text = "title = \"t\"\ntype = \"aggregation\"\ngroup_by = [\"a\", \"b\"]\nconditions = \"count() > 1 and (mean(x) > 2 or stddev(y) < 3)\"\ntime = 5\n[stream]\nquery = \"a:b\"";
+        for number in 0..1_000 {
+            let condition = read(text, &format!("c{number}"), DEFAULTS).unwrap();
+            assert!(condition.monitor("channel")["triggers"].is_array());
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }

@@ -28,10 +28,6 @@ impl Condition {
                 ["newAlerts", "dedupedAlerts", "completedAlerts"]
                     .map(|list| format!(r#""{list}": {{{{#toJson}}}}ctx.{list}{{{{/toJson}}}}"#)),
             );
-            if self.backlog > 0 {
-                // Where these words stand in a message, the store looks for messages of each new group.
-                parts.push(r#""backlog_of": "sample_documents""#.to_owned());
-            }
         } else {
             parts.extend([
                 r#""results": [{{#ctx.results}} {"hits": {"total": {{#toJson}}hits.total{{/toJson}} }} {{/ctx.results}}]"#.to_owned(),

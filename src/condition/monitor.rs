@@ -132,12 +132,18 @@ impl Condition {
 /// The most bytes of a trigger's name.
 const LONGEST: usize = 200;
 
+/// Where the query failed there are no results. OpenSearch puts what a trigger throws into the alert
+/// and the message, and nothing else.
+const FAILED: &str = "if (ctx.results.isEmpty()) { throw new IllegalStateException(ctx.error == \
+                      null ? 'no results' : ctx.error.getMessage()); }";
+
 fn query_level(expression: &Expression) -> Value {
     let mut numbers = Vec::new();
     let test = expression.painless(&mut numbers);
     let series = expression.series();
     let reads: Vec<_> = series.iter().enumerate().map(|(at, one)| one.read(at)).collect();
-    let source = format!("def a = ctx.results[0].aggregations; {} return {test};", reads.join(" "));
+    let source =
+        format!("{FAILED} def a = ctx.results[0].aggregations; {} return {test};", reads.join(" "));
     json!({"script": {"source": source, "lang": "painless", "params": params(&numbers)}})
 }
 

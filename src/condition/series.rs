@@ -160,7 +160,7 @@ impl Series {
         Some(match self.function {
             Function::Count => json!({"value_count": {"field": field}}),
             Function::Cardinality => {
-                json!({"cardinality": {"field": field, "precision_threshold": 40_000}})
+                json!({"cardinality": {"field": field}})
             }
             Function::Mean | Function::Min | Function::Max | Function::Sum => {
                 json!({"stats": {"field": field}})

@@ -57,31 +57,31 @@ pub fn file(condition: &Condition, remarks: &[String]) -> String {
     text
 }
 
-fn test(text: &mut String, test: &Test) {
+fn test(out: &mut String, test: &Test) {
     match test {
         Test::MessageCount { threshold, side } => {
-            put(text, "threshold", &threshold.to_string());
-            put(text, "threshold_type", &quoted(side.of_count()));
+            put(out, "threshold", &threshold.to_string());
+            put(out, "threshold_type", &quoted(side.of_count()));
         }
         Test::FieldValue { series, threshold, side } => {
             let Series { function, field } = series;
-            put(text, "field", &quoted(field.as_deref().unwrap_or_default()));
-            put(text, "statistic", &quoted(function.name()));
+            put(out, "field", &quoted(field.as_deref().unwrap_or_default()));
+            put(out, "statistic", &quoted(function.name()));
             if let Function::Percentile(percent) = function {
-                put(text, "percentile", &format!("{percent:?}"));
+                put(out, "percentile", &format!("{percent:?}"));
             }
-            put(text, "threshold", &format!("{threshold:?}"));
-            put(text, "threshold_type", &quoted(side.of_value()));
+            put(out, "threshold", &format!("{threshold:?}"));
+            put(out, "threshold_type", &quoted(side.of_value()));
         }
         Test::FieldContent { field, value } => {
-            put(text, "field", &quoted(field));
-            put(text, "value", &quoted(value));
+            put(out, "field", &quoted(field));
+            put(out, "value", &quoted(value));
         }
         Test::Aggregation { group_by, expression } => {
             if !group_by.is_empty() {
-                put(text, "group_by", &list(group_by));
+                put(out, "group_by", &list(group_by));
             }
-            put(text, "conditions", &quoted(&expression.to_string()));
+            put(out, "conditions", &quoted(&expression.to_string()));
         }
     }
 }
@@ -147,13 +147,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_as_it_was() {
         for more in [
-            "type = \"message_count\"\nthreshold = 3\nthreshold_type = \"less\"\ntime = 5",
+            "type = \"message_count\"\nthreshold = 3\nthreshold_type = \"less\"\ntime = 5\nbacklog = 3",
             "type = \"field_value\"\nfield = \"f\"\nstatistic = \"percentile\"\npercentile = 99.9\nthreshold = -2.5\ntime = 5\nenabled = false",
             "type = \"field_content_value\"\nfield = \"f\"\nvalue = \"v \\\"q\\\" \\\\ 'a'\"\nrepeat_notifications = true",
             "type = \"aggregation\"\ngroup_by = [\"a\", \"b\"]\nconditions = \"count() > 1 and mean(\\\"o d\\\") < 2\"\ntime = 9\ncron = \"0 8 * * *\"\ntimezone = \"Europe/Berlin\"\ncallbacks = [\"x\"]\ntags = [\"y\"]",
         ] {
             let text = format!(
-                "title = \"t \\u007f\\n\\t {{x}}\"\ndescription = \"d\"\nseverity = 1\ngrace = 2\nbacklog = 3\ncreator = \"admin\"\ncreated_at = \"2015\"\n{more}\n[stream]\nquery = 'a:\\(b \"c\" d'\nfields = [\"m\"]"
+                "title = \"t \\u007f\\n\\t {{x}}\"\ndescription = \"d\"\nseverity = 1\ngrace = 2\ncreator = \"admin\"\ncreated_at = \"2015\"\n{more}\n[stream]\nquery = 'a:\\(b \"c\" d'\nfields = [\"m\"]"
             );
             let condition = read(&text, "stem", DEFAULTS).unwrap();
             let written = file(&condition, &["a remark\nof two lines".to_owned()]);

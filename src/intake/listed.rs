@@ -123,11 +123,7 @@ impl One<'_> {
         }
         occasion::of_group(&mut alert, self.alert);
         if alert.body == Body::Empty {
-            let mut own = self.alert.clone();
-            if alert.occasion.is_some() {
-                own.remove("sample_documents"); // they are its backlog
-            }
-            let own = short(&Value::Object(own));
+            let own = short(&Value::Object(self.alert.clone()));
             alert.body = Body::Text(json!({ self.list: [own] }).to_string());
         }
         alert

@@ -9,7 +9,7 @@
 //! `backlog` has the hits of each search of the monitor, which has one; `values` are the numbers in
 //! the description as the store writes them. Source: `condition::message`.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::opensearch::time_in_text;
@@ -48,6 +48,7 @@ pub fn complete(alert: &mut Alert, part: &Map<String, Value>) {
             alert.tag(tag.to_owned());
         }
     }
+    alert.start = window(condition, alert.end).or(alert.start);
     alert.message.clone_from(&description);
     alert.occasion = Some(Box::new(Occasion {
         condition: read_condition(condition),
@@ -58,7 +59,14 @@ pub fn complete(alert: &mut Alert, part: &Map<String, Value>) {
     }));
 }
 
-/// The occasion of one group: its keys before the description, and its own messages.
+/// The begin of the messages that a condition looked at. The monitor's own period is that of its
+/// schedule, which may be a weekend long.
+pub fn window(condition: &Map<String, Value>, end: Option<Timestamp>) -> Option<Timestamp> {
+    let minutes = condition.get("parameters")?.get("time")?.as_i64()?;
+    end?.checked_sub(SignedDuration::try_from_mins(minutes)?).ok()
+}
+
+/// The occasion of one group: its keys stand before the description.
 pub fn of_group(alert: &mut Alert, group: &Map<String, Value>) {
     let Some(occasion) = alert.occasion.as_mut() else { return };
     if let Some(keys) = group.get("bucket_keys").and_then(Value::as_str) {
@@ -66,21 +74,6 @@ pub fn of_group(alert: &mut Alert, group: &Map<String, Value>) {
         occasion.description = Some(format!("{keys}: {description}"));
         alert.message.clone_from(&occasion.description);
     }
-    let time_field = occasion.stream.rest.get("time_field").and_then(Value::as_str);
-    let time_field = time_field.unwrap_or("@timestamp").to_owned();
-    let stream_ids: Vec<String> = occasion.stream.id.iter().cloned().collect();
-    let most = occasion.condition.parameters.get("backlog").and_then(Value::as_u64);
-    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(0).min(MOST);
-    let hits = group.get("sample_documents").and_then(Value::as_array).into_iter().flatten();
-    for hit in hits {
-        let message = message(hit, &time_field, &stream_ids);
-        let is_new = message.as_ref().is_some_and(|one| !occasion.backlog.contains(one));
-        if is_new && occasion.backlog.len() < most {
-            occasion.backlog.extend(message);
-        }
-    }
-    // RFC 3339 in one form, so the texts are in order of time.
-    occasion.backlog.sort_by(|a, b| b.timestamp.cmp(&a.timestamp));
 }
 
 fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
@@ -296,6 +289,26 @@ mod tests {
         let hits = vec![json!({"_id": "a"}); MOST + 1];
         let alert = completed(&json!({"condition": {}, "backlog": [hits]}));
         assert_eq!(alert.occasion.unwrap().backlog.len(), MOST);
+    }
+
+    #[test]
+    fn the_period_is_the_one_that_the_condition_looks_at() {
+        let at = |text: &str| text.parse::<Timestamp>().ok();
+        for (condition, want) in [
+            (json!({"parameters": {"time": 5}}), "2026-11-06T05:00:00Z"),
+            (json!({"parameters": {"time": i64::MAX}}), "2026-11-03T00:00:00Z"),
+            (json!({"parameters": {"time": "x"}}), "2026-11-03T00:00:00Z"),
+            (json!({}), "2026-11-03T00:00:00Z"),
+        ] {
+            let body = json!({"alert": {"condition": condition, "monitor": {"id": "m"},
+                "period": {"start": "2026-11-03T00:00:00Z", "end": "2026-11-06T05:05:00Z"}}});
+            let body = body.to_string();
+            let plain = super::super::plain::read(body.as_bytes()).unwrap().remove(0);
+            let named = super::super::plain::read_name(body.as_bytes()).unwrap();
+            let slow = super::super::decode_leniently(body.as_bytes()).unwrap().remove(0).unwrap();
+            assert_eq!((plain.start, named.start), (at(want), at(want)), "{body}");
+            assert_eq!(plain, slow);
+        }
     }
 
     #[test]

@@ -127,12 +127,15 @@ impl Part<'_> {
         if self.lists_alerts() {
             return Err(NotPlain);
         }
+        let end = time(self.period.end)?;
+        let window = value::<Map<String, Value>>(self.condition)?
+            .and_then(|condition| occasion::window(&condition, end));
         Ok(Alert {
             id: text(self.alert),
             rule: named(self.monitor),
             trigger: named(self.trigger),
-            start: time(self.period.start)?,
-            end: time(self.period.end)?,
+            start: window.or(time(self.period.start)?),
+            end,
             began: time(self.start)?,
             error: text(self.error),
             ..Alert::of(Source::OpenSearch)

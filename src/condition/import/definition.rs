@@ -51,20 +51,27 @@ pub fn read(json: &Value, streams: &Streams<'_>) -> Imported {
             stream.query = both(&stream, &query);
         }
         left_out(map, config, &mut notes);
+        let mut backlog = bounded(whole(settings, "backlog_size").unwrap_or(0), &mut notes);
+        let is_grouped =
+            matches!(&test, Test::Aggregation { group_by, .. } if !group_by.is_empty());
+        if is_grouped && backlog > 0 {
+            notes.push("not carried over: its backlog, since it makes groups".to_owned());
+            backlog = 0;
+        }
         let time = minutes(config, "search_within_ms", &mut notes).unwrap_or(5);
         Ok(Condition {
             id: id(map).unwrap_or_else(|| super::file_name(&title)),
             title: title.clone(),
             description: text(map, "description"),
             severity: severity(number(map, "priority")),
-            enabled: !text(map, "state").is_some_and(|state| state == "DISABLED")
+            enabled: text(map, "state").is_none_or(|state| state != "DISABLED")
                 && map.get("is_scheduled").and_then(Value::as_bool) != Some(false),
             stream,
             schedule: schedule(config, &mut notes)?,
             time,
             test,
             grace: minutes(settings, "grace_period_ms", &mut notes).unwrap_or(0),
-            backlog: bounded(whole(settings, "backlog_size").unwrap_or(0), &mut notes),
+            backlog,
             // Graylog sends a notification for each event that is out of its grace.
             repeat_notifications: true,
             callbacks: Vec::new(),
@@ -221,17 +228,13 @@ fn aggregation(config: &Map<String, Value>, notes: &mut Vec<String>) -> Result<T
     let groups = config.get("group_by").and_then(Value::as_array).into_iter().flatten();
     let group_by: Vec<_> = groups.filter_map(Value::as_str).map(str::to_owned).collect();
     let given = config.get("conditions").and_then(|one| one.get("expression"));
-    let expression = match given.filter(|one| is_something(one)) {
-        Some(given) => expression(given, &all)?,
-        // A filter: each message is an event.
-        None => {
-            notes.push(
-                "in Graylog each message of it is an event of its own; here the messages of a \
-                 window are one alert"
-                    .to_owned(),
-            );
-            Expression::parse("count() > 0")?
-        }
+    let expression = if let Some(given) = given.filter(|one| is_something(one)) {
+        expression(given, &all)?
+    } else {
+        let note = "in Graylog each message of it is an event of its own; here the messages of a \
+                    window are one alert";
+        notes.push(note.to_owned());
+        Expression::parse("count() > 0")?
     };
     // It is written to a file and has to be read from there.
     let expression = Expression::parse(&expression.to_string())?;

@@ -83,10 +83,8 @@ impl<'a> Streams<'a> {
                     all.iter().map(|one| one.stream.title.as_str()).collect::<Vec<_>>().join(", ");
                 let is_all = all.iter().any(|one| one.stream.query == "*");
                 let queries = all.iter().map(|one| format!("({})", one.stream.query));
-                found.stream.query = match is_all {
-                    true => "*".to_owned(),
-                    false => queries.collect::<Vec<_>>().join(" OR "),
-                };
+                found.stream.query =
+                    if is_all { "*".to_owned() } else { queries.collect::<Vec<_>>().join(" OR ") };
                 found.notes = all.into_iter().flat_map(|one| one.notes).collect();
                 found.notes.dedup();
                 found

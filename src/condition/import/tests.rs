@@ -112,11 +112,12 @@ fn event_definitions_come_over_with_what_has_no_place_named() {
         condition.reason(),
         "count() > 10 and (percentile(took_ms, 99) >= 2.5 or percentile(took_ms, 99) == 0) in 2 minutes, for each source"
     );
-    assert_eq!((condition.severity, condition.grace, condition.backlog), (2, 5, 5));
+    assert_eq!((condition.severity, condition.grace, condition.backlog), (2, 5, 0));
     assert_eq!(condition.tags, ["web", "graylog"]);
     let notes = all[0].notes.join("\n");
     for want in [
         "its stream s1 is not in this import",
+        "its backlog, since it makes groups",
         "its notifications: write them as [[callback]]",
         "search_within_ms of 90000 is rounded up to 2 minutes",
     ] {
