@@ -26,6 +26,7 @@ use crate::{
 
 mod acknowledge;
 mod auth_setup;
+mod conditions;
 mod dead_letters;
 mod doctor;
 mod health;
@@ -71,6 +72,12 @@ enum Command {
     /// Acknowledge alerts in OpenSearch, so that their actions stop
     #[command(after_help = acknowledge::EXAMPLES)]
     Acknowledge(Box<acknowledge::AcknowledgeArgs>),
+    /// Look at conditions on streams, and take over those of Graylog
+    #[command(after_help = conditions::EXAMPLES, arg_required_else_help = true)]
+    Conditions {
+        #[command(subcommand)]
+        action: conditions::Action,
+    },
     /// Look at what cannot be stored; send it again, remove it, write it out
     #[command(after_help = dead_letters::EXAMPLES, arg_required_else_help = true)]
     DeadLetters {
@@ -167,6 +174,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             show(args.output, &rescue::rescue(&config.data_dir)?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Conditions { action } => conditions::run(&action),
         Command::DeadLetters { action } => dead_letters::run(&action).await,
         Command::Health(args) => health::run(&args).await,
         Command::Settings => {
@@ -313,6 +321,12 @@ mod tests {
             ("alertloop acknowledge", false),
             ("alertloop acknowledge a 261121-b --output json --opensearch-url http://x", true),
             ("alertloop acknowledge a --directly --url http://x", false),
+            ("alertloop conditions", false),
+            ("alertloop conditions list --output json", true),
+            ("alertloop conditions check", false),
+            ("alertloop conditions check a.toml b.toml", true),
+            ("alertloop conditions import - --to conditions", true),
+            ("alertloop conditions import a.json --overwrite", false),
             ("alertloop dead-letters", false),
             ("alertloop dead-letters list --reason json --source - --output json", true),
             ("alertloop dead-letters list --reason=", false),

@@ -13,6 +13,7 @@ pub mod heartbeat;
 mod lenient;
 mod listed;
 pub mod masked;
+mod occasion;
 mod opensearch;
 mod plain;
 mod pruned;

@@ -20,6 +20,7 @@ pub mod auth_setup;
 pub mod callback;
 pub mod cli;
 pub mod clock;
+pub mod condition;
 pub mod config;
 mod data_file;
 pub mod dead_letters;

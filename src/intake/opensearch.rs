@@ -14,7 +14,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of, lenient::Lenient, listed::Listed, parse};
+use super::{Undecodable, kind_of, lenient::Lenient, listed::Listed, occasion, parse};
 use crate::alert::{Alert, Body, Source, UNKNOWN_SEVERITY};
 
 /// Reads a message: one alert, or those that it lists. What has the wrong type is left out, and the
@@ -49,6 +49,7 @@ pub fn decode(object: &Map<String, Value>) -> Result<Vec<Alert>, Undecodable> {
     if read.wrong {
         decoded.tag("repaired");
     }
+    occasion::complete(&mut decoded, alert);
     match Listed::read(alert) {
         Some(listed) => Ok(listed.expand(decoded)),
         None => Ok(vec![decoded]),

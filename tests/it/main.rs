@@ -15,6 +15,7 @@
 mod acknowledge;
 mod auth_setup;
 mod compat;
+mod conditions;
 mod dead_letters;
 mod doctor;
 mod email;
