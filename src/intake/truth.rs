@@ -215,7 +215,10 @@ mod tests {
             "sequence": 1_793_941_500_000_i64}});
         let alert = read(&vanished("a", &record, |_| true).unwrap()).unwrap();
         let at = |text: &str| text.parse::<Timestamp>().ok();
-        assert_eq!((alert.phase, alert.tags.as_slice()), (Phase::Released, [ORPHANED.into()].as_slice()));
+        assert_eq!(
+            (alert.phase, alert.tags.as_slice()),
+            (Phase::Released, [ORPHANED.into()].as_slice())
+        );
         assert_eq!(alert.start, at("2026-11-06T05:00:00Z"));
         assert_eq!((alert.end, alert.as_of), (at("2026-11-06T05:05:00Z"), alert.end));
         assert_eq!(alert.rule.name.as_deref(), Some("Beacons"));
