@@ -2,7 +2,11 @@
 //! 425, 429, 5xx) is tried again, not before `Retry-After`; any other answer refuses it. Redirects
 //! are not followed: a POST would become a GET.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
@@ -150,8 +154,12 @@ fn sign(key: &CallbackSecret, body: &str, now: Timestamp) -> String {
     let seconds = now.as_second();
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
     let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
-    let hex = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("t={seconds},v1={hex}")
+    let mut text = format!("t={seconds},v1=");
+    for byte in tag.as_ref() {
+        // Writing to a `String` cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
 }
 
 async fn read(mut response: Response) -> Answered {
@@ -193,12 +201,11 @@ fn outcome_of(status: StatusCode) -> Outcome {
 /// Seconds, or a date (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            Duration::try_from(at.duration_since(now)).ok()?
-        }
+    let wait = if let Ok(seconds) = text.parse::<u64>() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        Duration::try_from(at.duration_since(now)).ok()?
     };
     Some(wait.min(LONGEST_WAIT))
 }
@@ -220,10 +227,8 @@ fn cause(fault: &reqwest::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    match fault.is_connect() {
-        true => format!("cannot connect: {cause}"),
-        false => format!("no answer: {cause}"),
-    }
+    let what = if fault.is_connect() { "cannot connect" } else { "no answer" };
+    format!("{what}: {cause}")
 }
 
 /// Headers as the configuration names them.

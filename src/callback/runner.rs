@@ -274,7 +274,6 @@ impl Lane {
         };
         match reason {
             None if is_news => info!(callback.name = callback, "the callback works again"),
-            None => {}
             Some(why) if !again => warn!(
                 callback.name = callback,
                 delivery.id = run.id,
@@ -284,7 +283,7 @@ impl Lane {
             Some(why) if is_news => {
                 warn!(callback.name = callback, error = why, "a callback fails; it is tried again");
             }
-            Some(_) => {}
+            _ => {}
         }
     }
 }
@@ -321,7 +320,7 @@ mod tests {
     #[test]
     fn tries_come_later_and_later_until_the_end_of_their_time() {
         let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
-        let patience = Duration::from_secs(600);
+        let patience = Duration::from_mins(10);
         let wait = |now: i64, attempts, after: Option<u64>| {
             let after = after.map(Duration::from_secs);
             let next = next_try(at(now), at(0), attempts, after, patience)?;

@@ -83,21 +83,21 @@ impl Script {
         let outputs = (child.stdout.take(), child.stderr.take());
         let text = self.render(notice);
         let ended = {
-            let feed = async {
+            let giving = async {
                 if let Some(mut input) = input {
                     // One that does not read its input may end before it is written.
                     input.write_all(text.as_bytes()).await.ok();
                 }
             };
             let drain = async { tokio::join!(out.drain(outputs.0), err.drain(outputs.1)) };
-            tokio::pin!(feed, drain);
+            tokio::pin!(giving, drain);
             let mut drained = false;
             let work = async {
-                let mut fed = false;
+                let mut given = false;
                 loop {
                     tokio::select! {
                         status = child.wait() => break status,
-                        () = &mut feed, if !fed => fed = true,
+                        () = &mut giving, if !given => given = true,
                         _ = &mut drain, if !drained => drained = true,
                     }
                 }

@@ -69,6 +69,9 @@ pub enum Replay {
     All,
 }
 
+/// An episode's alert id, where it is known, and its state as JSON.
+pub type EpisodeRow = (Option<String>, String);
+
 /// What is due for some entries.
 #[derive(Clone, Debug, Default)]
 pub struct Dispatched {
@@ -78,8 +81,8 @@ pub struct Dispatched {
     pub now: Timestamp,
     /// Messages for which something is due.
     pub notices: Vec<(Envelope, Vec<NewDelivery>)>,
-    /// Episodes by number, with the alert's id and their state as JSON; `None` is forgotten.
-    pub episodes: Vec<(i64, Option<(Option<String>, String)>)>,
+    /// Episodes by number; `None` is forgotten.
+    pub episodes: Vec<(i64, Option<EpisodeRow>)>,
     /// Hashes of messages.
     pub messages: Vec<[u8; 16]>,
     /// How many of these are kept.

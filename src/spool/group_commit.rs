@@ -232,7 +232,9 @@ impl Writer {
                 }
                 (Answer::Appended(done, _), Some(refused)) => drop(done.send(Err(refused))),
                 (Answer::Done(done), Some(refused)) => drop(done.send(Err(refused))),
-                (Answer::Moved(done, _), Some(refused)) => drop(done.send(Err(refused))),
+                (Answer::Moved(done, _) | Answer::Delivering { done, .. }, Some(refused)) => {
+                    drop(done.send(Err(refused)));
+                }
                 (Answer::Delivering { done, count, makes_due, starts }, None) => {
                     if let Some(starts) = starts {
                         self.shared.dispatches.store(starts, Ordering::Relaxed);
@@ -242,7 +244,6 @@ impl Writer {
                     }
                     drop(done.send(Ok(count)));
                 }
-                (Answer::Delivering { done, .. }, Some(refused)) => drop(done.send(Err(refused))),
             }
         }
         if let Some(id) = last {

@@ -14,6 +14,7 @@
 
 mod acknowledge;
 mod auth_setup;
+mod callbacks;
 mod compat;
 mod dead_letters;
 mod doctor;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{
     Method,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
 use url::Url;
@@ -18,6 +18,9 @@ use crate::{
     },
     secrets::CallbackSecret,
 };
+
+/// The header of the signature, where none is named.
+const SIGNATURE: &str = "x-alertloop-signature";
 
 /// The keys of this type, as the file has them.
 #[derive(Deserialize)]
@@ -102,7 +105,7 @@ impl Settings {
         }
         let mut all = headers(&self.headers).unwrap_or_else(|fault| {
             note(&fault);
-            reqwest::header::HeaderMap::new()
+            HeaderMap::new()
         });
         if let Some(kind) = self.content_type {
             match HeaderValue::from_str(&kind) {
@@ -111,49 +114,8 @@ impl Settings {
             }
         }
         let login = url.as_ref().and_then(|(_, login)| login.clone());
-        let own = match (self.user, password) {
-            (Some(user), Some(password)) => Some(basic(&user, password.expose())),
-            (Some(_), None) => {
-                note("user: needs password, password_file or password_env too");
-                None
-            }
-            (None, Some(_)) => {
-                note("password: needs user too");
-                None
-            }
-            (None, None) => None,
-        };
-        let bearer = bearer.map(|token| format!("Bearer {}", token.expose()));
-        let given = usize::from(all.contains_key(AUTHORIZATION));
-        let logins: Vec<String> = [own, bearer, login].into_iter().flatten().collect();
-        if logins.len() + given > 1 {
-            note(
-                "there is more than one login: keep one of user, bearer, the one in url, and the header Authorization",
-            );
-        }
-        for login in logins {
-            match HeaderValue::from_str(&login) {
-                Ok(mut value) => {
-                    value.set_sensitive(true);
-                    all.insert(AUTHORIZATION, value);
-                }
-                Err(_) => note("the login holds characters that a header cannot have"),
-            }
-        }
-        let header = self.signature_header.as_deref().unwrap_or("x-alertloop-signature");
-        let header = HeaderName::from_bytes(header.as_bytes());
-        let signature = match (key, header, self.signature_header.is_some()) {
-            (Some(key), Ok(header), _) => Some((header, key)),
-            (_, Err(_), _) => {
-                note("signature_header: is not a name that a header can have");
-                None
-            }
-            (None, Ok(_), true) => {
-                note("signature_header: needs signature_key too");
-                None
-            }
-            (None, Ok(_), false) => None,
-        };
+        add_login((self.user, password, bearer), login, &mut all, &mut note);
+        let signature = signature(key, self.signature_header.as_deref(), &mut note);
         if self.cert.is_some() != self.key.is_some() {
             note("cert and key: each needs the other");
         }
@@ -187,6 +149,66 @@ impl Settings {
     }
 }
 
+/// Adds the login to the headers; there may be one.
+fn add_login(
+    (user, password, bearer): (Option<String>, Option<CallbackSecret>, Option<CallbackSecret>),
+    in_url: Option<String>,
+    headers: &mut HeaderMap,
+    note: &mut impl FnMut(&str),
+) {
+    let own = match (user, password) {
+        (Some(user), Some(password)) => Some(basic(&user, password.expose())),
+        (Some(_), None) => {
+            note("user: needs password, password_file or password_env too");
+            None
+        }
+        (None, Some(_)) => {
+            note("password: needs user too");
+            None
+        }
+        (None, None) => None,
+    };
+    let bearer = bearer.map(|token| format!("Bearer {}", token.expose()));
+    let given = usize::from(headers.contains_key(AUTHORIZATION));
+    let logins: Vec<String> = [own, bearer, in_url].into_iter().flatten().collect();
+    if logins.len() + given > 1 {
+        note(
+            "there is more than one login: keep one of user, bearer, the one in url, and the header Authorization",
+        );
+    }
+    for login in logins {
+        match HeaderValue::from_str(&login) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+            Err(_) => note("the login holds characters that a header cannot have"),
+        }
+    }
+}
+
+/// Header and key of the signature, where there is a key.
+fn signature(
+    key: Option<CallbackSecret>,
+    header: Option<&str>,
+    note: &mut impl FnMut(&str),
+) -> Option<(HeaderName, CallbackSecret)> {
+    let name = HeaderName::from_bytes(header.unwrap_or(SIGNATURE).as_bytes());
+    match (key, name) {
+        (Some(key), Ok(name)) => Some((name, key)),
+        (_, Err(_)) => {
+            note("signature_header: is not a name that a header can have");
+            None
+        }
+        (None, Ok(_)) => {
+            if header.is_some() {
+                note("signature_header: needs signature_key too");
+            }
+            None
+        }
+    }
+}
+
 /// An address without its login, and that as a header.
 fn address(text: &str) -> Result<(Url, Option<String>), &'static str> {
     let bad = "url: is not an http:// or https:// address";
@@ -215,15 +237,12 @@ fn percent_decoded(text: &str) -> Option<String> {
     while let Some((&first, after)) = rest.split_first() {
         let hex = after.get(..2).and_then(|hex| str::from_utf8(hex).ok());
         let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (first, byte) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let (b'%', Some(byte)) = (first, byte) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     String::from_utf8(bytes).ok()
