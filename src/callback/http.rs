@@ -24,7 +24,7 @@ pub mod settings;
 /// How much of an answer is kept, in bytes.
 const ANSWER: usize = 2_048;
 /// No body is larger: what is sent at once has to fit into memory, for all callbacks.
-const LARGEST_BODY: usize = 4 << 20;
+const LARGEST_BODY: usize = 2 << 20;
 /// The longest `Retry-After` that is believed.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// How long it may take to connect.
