@@ -247,7 +247,8 @@ impl App {
         if status.names().is_empty() {
             // Nothing is kept for callbacks that there are not. When the disk fails, it is at the
             // next start.
-            self.spool.deliver(DeliveryChange::End).await.ok();
+            let end = DeliveryChange::End { now: clock::now() };
+            self.spool.deliver(end).await.ok();
             return None;
         }
         let settings = dispatcher::Settings {

@@ -399,6 +399,12 @@ impl Spool {
         answer.await.map_err(|_| AppendError::Closed)?
     }
 
+    /// From now on entries that leave are kept until it was decided what is due for them, also where
+    /// the disk does not let the decision begin yet.
+    pub fn keep_for_dispatch(&self) {
+        self.shared.dispatches.store(true, Ordering::Relaxed);
+    }
+
     /// Entries for which it was not decided what is due, those after `after`, oldest first: at most
     /// `count`, and no more than one past `bytes`.
     ///
@@ -473,7 +479,10 @@ impl Spool {
         before: i64,
         count: usize,
     ) -> rusqlite::Result<Vec<Delivery>> {
-        deliveries::page(&self.reader(), filter, before, count)
+        // Among many it may take a while, for which the writer shall not wait.
+        let file = self.reader().path().map(PathBuf::from);
+        let reader = schema::open_reader(&file.ok_or(rusqlite::Error::InvalidQuery)?)?;
+        deliveries::page(&reader, filter, before, count)
     }
 
     /// A delivery, and its runs that are kept, oldest first.

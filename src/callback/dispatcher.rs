@@ -50,8 +50,11 @@ pub struct Dispatcher {
     spool: Arc<Spool>,
     candidates: Vec<Candidate>,
     settings: Settings,
+    /// Up to where it is decided; `None` before it has begun.
     cursor: Option<EntryId>,
     memory: Memory,
+    /// Whether the memory holds what was not kept.
+    is_ahead: bool,
 }
 
 impl Dispatcher {
@@ -65,12 +68,20 @@ impl Dispatcher {
         };
         let enabled = callbacks.iter().filter(|callback| callback.enabled);
         let candidates = enabled.map(candidate).collect();
-        Self { spool, candidates, settings, cursor: None, memory: Memory::default() }
+        Self {
+            spool,
+            candidates,
+            settings,
+            cursor: None,
+            memory: Memory::default(),
+            is_ahead: false,
+        }
     }
 
     /// Begins: from now on no entry leaves the spool without a decision. To be called before the
     /// first alert is taken in; when the disk fails, [`Self::run`] tries again.
     pub async fn begin(&mut self) {
+        self.spool.keep_for_dispatch();
         if let Err(fault) = self.try_to_begin().await {
             warn!(error = %fault, "callbacks wait until the spool can be written");
         }
@@ -121,6 +132,10 @@ impl Dispatcher {
         let Some(cursor) = self.cursor else {
             return self.try_to_begin().await.map(|()| true);
         };
+        if self.is_ahead {
+            self.remember()?;
+            self.is_ahead = false;
+        }
         let entries = block_in_place(|| self.spool.undispatched(cursor, BATCH, BATCH_BYTES));
         let entries = entries.map_err(|fault| AppendError::Write(fault.to_string()))?;
         let Some(upto) = entries.last().map(|entry| entry.id) else { return Ok(false) };
@@ -129,8 +144,7 @@ impl Dispatcher {
             .flat_map(|(_, due)| due.iter().map(|one| (one.callback.clone(), one.state)))
             .collect();
         if let Err(fault) = self.spool.deliver(DeliveryChange::Dispatch(dispatched)).await {
-            // What was noted in memory is not kept.
-            self.cursor = None;
+            self.is_ahead = true;
             return Err(fault);
         }
         for (callback, state) in due.into_iter().filter(|(_, state)| *state != "pending") {

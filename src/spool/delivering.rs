@@ -11,6 +11,8 @@ const KEPT_RUNS: u64 = 20;
 /// What is not delivered but interrupted by the end of the process.
 const INTERRUPTED: &str =
     "alertloop ended during this run; whether it was taken is not known, so it runs again";
+/// What becomes of what waits for a callback that there is not.
+const NOT_ENABLED: &str = "no enabled callback has its name any more";
 /// Rows that are removed in one transaction.
 const REMOVED_AT_ONCE: i64 = 1_000;
 /// What a delivery needs beside its message, roughly.
@@ -28,7 +30,10 @@ pub enum DeliveryChange {
         now: Timestamp,
     },
     /// None is configured.
-    End,
+    End {
+        /// The time.
+        now: Timestamp,
+    },
     /// It was decided what is due for entries; gives how much is pending.
     Dispatch(Dispatched),
     /// Deliveries are run from now on; gives how many.
@@ -139,7 +144,7 @@ pub struct Finished {
 pub fn apply(transaction: &Transaction, change: DeliveryChange) -> rusqlite::Result<u64> {
     match change {
         DeliveryChange::Begin { callbacks, now } => begin(transaction, &callbacks, now),
-        DeliveryChange::End => end(transaction),
+        DeliveryChange::End { now } => end(transaction, now),
         DeliveryChange::Dispatch(dispatched) => dispatch(transaction, dispatched),
         DeliveryChange::Run { ids, configuration, now } => {
             run(transaction, &ids, &configuration, now)
@@ -173,19 +178,25 @@ fn begin(transaction: &Transaction, callbacks: &[String], now: Timestamp) -> rus
     for callback in waiting.collect::<rusqlite::Result<Vec<_>>>()? {
         if !callbacks.contains(&callback) {
             transaction.execute(
-                "UPDATE delivery SET state = 'failed', finished = ?1,
-                     reason = 'its callback is not configured any more'
-                 WHERE state = 'pending' AND callback = ?2",
-                params![now, callback],
+                "UPDATE delivery SET state = 'failed', finished = ?1, reason = ?2
+                 WHERE state = 'pending' AND callback = ?3",
+                params![now, NOT_ENABLED, callback],
             )?;
         }
     }
     transaction.query_row("SELECT upto FROM dispatch", [], |row| row.get(0))
 }
 
-fn end(transaction: &Transaction) -> rusqlite::Result<u64> {
+fn end(transaction: &Transaction, now: Timestamp) -> rusqlite::Result<u64> {
     transaction.execute("DELETE FROM dispatch", [])?;
     transaction.execute("DELETE FROM undispatched", [])?;
+    for state in ["pending", "running"] {
+        // Each has an index of its own.
+        let sql = format!(
+            "UPDATE delivery SET state = 'failed', finished = ?1, reason = ?2 WHERE state = '{state}'"
+        );
+        transaction.execute(&sql, params![now.as_millisecond(), NOT_ENABLED])?;
+    }
     Ok(0)
 }
 

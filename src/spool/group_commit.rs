@@ -355,7 +355,7 @@ fn apply(
         Job::Deliver { change: deliveries, done } => {
             let starts = match &deliveries {
                 DeliveryChange::Begin { .. } => Some(true),
-                DeliveryChange::End => Some(false),
+                DeliveryChange::End { .. } => Some(false),
                 _ => None,
             };
             let makes_due =

@@ -298,7 +298,9 @@ async fn without_callbacks_nothing_is_kept_for_them() {
     let one = append(&spool, b"one").await;
     spool.settle(vec![stored(one)]).await.unwrap();
     assert_eq!(spool.undispatched(0, 9, 1 << 20).unwrap().len(), 1);
-    spool.deliver(DeliveryChange::End).await.unwrap();
+    dispatch(&spool, 0, &["pager"]).await;
+    spool.deliver(DeliveryChange::End { now: now() }).await.unwrap();
+    assert_eq!(states(&spool), [(1, "failed", 0)], "and what waits for one has failed");
     assert!(spool.undispatched(0, 9, 1 << 20).unwrap().is_empty());
     let two = append(&spool, b"two").await;
     spool.settle(vec![stored(two)]).await.unwrap();
@@ -358,7 +360,7 @@ async fn a_run_that_a_crash_cut_off_runs_again_and_is_told() {
     begin(&spool).await;
     assert_eq!(states(&spool), [(2, "failed", 0), (1, "pending", 1)]);
     let (gone, _) = spool.delivery(2).unwrap().unwrap();
-    assert_eq!(gone.reason.as_deref(), Some("its callback is not configured any more"));
+    assert_eq!(gone.reason.as_deref(), Some("no enabled callback has its name any more"));
     let (_, runs) = spool.delivery(1).unwrap().unwrap();
     assert_eq!(runs[0].outcome.as_deref(), Some("interrupted"));
     run(&spool, &[1]).await;
