@@ -109,13 +109,14 @@ fn serve(dir: &Path) -> (Child, String) {
     };
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--opensearch-url", "http://127.0.0.1:9"])
-        .args(["--provision", "false", "--reconcile-interval", "0"])
         .arg("--data-dir")
         .arg(dir.join("data"))
         .arg("--config")
         .arg(dir.join("alertloop.toml"))
         .env("ALERTLOOP_TOKEN", TOKEN)
-        .env("ALERTLOOP_LOG_FORMAT", "json");
+        .env("ALERTLOOP_LOG_FORMAT", "json")
+        .env("ALERTLOOP_PROVISION", "false")
+        .env("ALERTLOOP_RECONCILE_INTERVAL", "0");
     let mut child = command.stderr(Stdio::piped()).spawn().expect("the service");
     let mut log = BufReader::new(child.stderr.take().expect("its log"));
     let address = loop {
