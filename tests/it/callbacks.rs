@@ -291,6 +291,28 @@ async fn a_test_says_what_the_other_side_answers_and_a_rendering_shows_what_is_s
     assert!(code == 2 && why.contains("configured: hook"), "{why}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_goes_through_the_proxy_and_with_the_login_that_are_configured() {
+    let (dir, receiver) = (tempfile::tempdir().expect("a directory"), Receiver::start().await);
+    let text = format!(
+        "[[callback]]\nname = 'hook'\ntype = 'http'\nurl = 'http://alerts.invalid/hook'\n\
+         proxy = '{}'\nuser = 'ops'\npassword = '{SECRET}'\nmethod = 'PUT'\n",
+        receiver.url("")
+    );
+    let settings = settings_with(&Store::away(), dir.path(), &text);
+    let (code, told, why) = Process::output(&settings, &["callbacks", "test", "hook"]);
+    assert!(code == 0 && told.starts_with("delivered in "), "{told} {why}");
+    let came = receiver.received("hook").remove(0);
+    assert_eq!(came.header("host"), "alerts.invalid");
+    let login = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("ops:{SECRET}"));
+    assert_eq!(came.header("authorization"), format!("Basic {login}"));
+    // Without it, the name is nobody's.
+    let text = text.replace("proxy", "#");
+    let settings = settings_with(&Store::away(), dir.path(), &text);
+    let (code, told, _) = Process::output(&settings, &["callbacks", "test", "hook"]);
+    assert!(code == 1 && told.contains("cannot connect"), "{told}");
+}
+
 #[test]
 fn a_fault_of_a_callback_stops_the_start_and_tells_no_secret() {
     let dir = tempfile::tempdir().expect("a directory");
