@@ -1,9 +1,55 @@
 //! What is run for an alert besides writing its record: e-mails, HTTP requests, scripts, channels of
 //! OpenSearch Notifications. One run is a delivery.
+//!
+//! The [`dispatcher`] reads what is in the spool, and keeps there what is due: what it is, [`dispatch`]
+//! and [`episode`] decide, which are pure. The [`runner`] runs each callback by itself, from what is
+//! kept, until it is delivered or given up. So neither waits for the store, nor one callback for
+//! another, and a crash at any moment makes a callback run again at worst.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::alert::Alert;
+
+mod body;
+pub mod dispatch;
+pub mod dispatcher;
+pub mod episode;
+mod how;
+pub mod http;
+pub mod json;
+pub mod matching;
+pub mod runner;
+pub mod sample;
+pub mod script;
+pub mod settings;
+mod users;
+
+pub use how::How;
+use matching::Match;
+
+/// A callback that is configured.
+#[derive(Clone, Debug)]
+pub struct Callback {
+    /// What it is called.
+    pub name: String,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// What it is for.
+    pub matching: Match,
+    /// Whether it runs at each message of an alert, and not at the first alone.
+    pub repeat: bool,
+    /// How long it is tried.
+    pub give_up_after: Duration,
+    /// How many of its runs there may be at once.
+    pub at_once: usize,
+    /// What it does.
+    pub how: How,
+    /// What the configuration says, without secrets.
+    pub shown: Value,
+}
 
 /// An alert as a callback gets it.
 #[derive(Clone, Debug, PartialEq)]

@@ -112,6 +112,19 @@ pub const SILENT_MONITORS: &str = "alertloop_silent_monitors";
 pub const BULK_REQUESTS: &str = "alertloop_bulk_requests_total";
 /// Histogram: how long a bulk request took.
 pub const BULK_SECONDS: &str = "alertloop_bulk_seconds";
+/// Counter, with the labels `callback` and `outcome` (`delivered`, `again`, `failed`, `held`): runs of
+/// callbacks, and what was not run.
+pub const DELIVERIES: &str = "alertloop_deliveries_total";
+/// Gauge: deliveries that are to be run.
+pub const PENDING_DELIVERIES: &str = "alertloop_pending_deliveries";
+/// Gauge, with the label `callback`: age of the oldest of them.
+pub const OLDEST_PENDING_DELIVERY_AGE: &str = "alertloop_oldest_pending_delivery_age_seconds";
+/// Gauge: deliveries that failed for good and are kept.
+pub const FAILED_DELIVERIES: &str = "alertloop_failed_deliveries";
+/// Gauge: callbacks whose last run was not delivered.
+pub const FAILING_CALLBACKS: &str = "alertloop_failing_callbacks";
+/// Histogram: how long a run of a callback took.
+pub const DELIVERY_SECONDS: &str = "alertloop_delivery_seconds";
 /// Counter, with the label `status`: requests that were refused.
 pub const REFUSED: &str = "alertloop_refused_total";
 
@@ -149,6 +162,10 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
             .set_buckets_for_metric(Matcher::Full(BULK_SECONDS.to_owned()), &BULK_BUCKETS)
             .and_then(|builder| {
                 let name = Matcher::Full(RECONCILE_SECONDS.to_owned());
+                builder.set_buckets_for_metric(name, &BULK_BUCKETS)
+            })
+            .and_then(|builder| {
+                let name = Matcher::Full(DELIVERY_SECONDS.to_owned());
                 builder.set_buckets_for_metric(name, &BULK_BUCKETS)
             })
             .and_then(PrometheusBuilder::install_recorder)
@@ -205,10 +222,20 @@ fn describe() {
             "Age of the last heartbeat, or how long the first is waited for",
         ),
         (HEARTBEAT_LATE, Unit::Count, "1 while no heartbeat came in time, else 0"),
+        (PENDING_DELIVERIES, Unit::Count, "Deliveries of callbacks that are to be run"),
+        (FAILED_DELIVERIES, Unit::Count, "Deliveries that failed for good and are kept"),
+        (FAILING_CALLBACKS, Unit::Count, "Callbacks whose last run was not delivered"),
     ] {
         describe_gauge!(name, unit, help);
         gauge!(name).set(0);
     }
+    describe_counter!(DELIVERIES, "Runs of callbacks, by callback and outcome");
+    describe_gauge!(
+        OLDEST_PENDING_DELIVERY_AGE,
+        Unit::Seconds,
+        "Age of the oldest delivery that is to be run, by callback"
+    );
+    describe_histogram!(DELIVERY_SECONDS, Unit::Seconds, "How long a run of a callback took");
     describe_gauge!(SILENT_MONITORS, Unit::Count, "Enabled monitors that say nothing, by reason");
     describe_histogram!(BULK_SECONDS, Unit::Seconds, "How long a bulk request took");
     describe_histogram!(

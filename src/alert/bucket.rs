@@ -92,6 +92,20 @@ impl Bucket {
         (!groups.is_empty()).then_some(Self { path: String::new(), keys, sources: None })
     }
 
+    /// Its keys in an order that does not depend on who told them.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let joined = match &self.keys {
+            Keys::Joined(joined) => joined.clone(),
+            Keys::Single(key) => text(key),
+            Keys::Named(named) => named.values().map(text).collect::<Vec<_>>().join(","),
+        };
+        let mut parts: Vec<_> = joined.split(',').collect();
+        parts.sort_unstable();
+        parts.join(",")
+    }
+
     /// Takes over what the monitor tells of its aggregations; `monitor` is its body.
     pub fn learn(&mut self, monitor: &Value) {
         self.sources = Sources::of(monitor, &self.path);
@@ -235,6 +249,15 @@ mod tests {
             "bucket": {"key": {"source.ip": "10.0.0.1", "user": null}}});
         let bucket = Bucket::of_content(&dashboards).unwrap();
         assert_eq!(told(bucket, None), ["source.ip=\"10.0.0.1\""]);
+    }
+
+    #[test]
+    fn a_bucket_has_the_same_name_whoever_tells_it() {
+        let content = json!({"parent_bucket_path": "c", "bucket_keys": ["zeek", "443", "10.0.0.1"],
+            "bucket": {"key": {"module": "zeek", "port": 443, "address": "10.0.0.1"}}});
+        let told = Bucket::of_content(&content).unwrap();
+        assert_eq!(told.name(), listed("c", "zeek,443,10.0.0.1").name());
+        assert_ne!(told.name(), listed("c", "zeek,443,10.0.0.2").name());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     parse, settings, units,
 };
 use crate::{
+    callback::{self, Callback},
     opensearch::{self, Identity},
     secrets::{Login, Password, WebhookToken},
     telemetry::LogSettings,
@@ -76,6 +77,9 @@ where
         let drain = self.parse("ALERTLOOP_DRAIN", units::span);
         let stop_grace = self.parse("ALERTLOOP_STOP_GRACE", units::span);
         let compat = self.parse("ALERTLOOP_COMPAT", parse::compat);
+        let callbacks = self.callbacks();
+        let deliveries_days = self.parse("ALERTLOOP_DELIVERIES_DAYS", parse::days);
+        let deliveries_max_bytes = self.parse("ALERTLOOP_DELIVERIES_MAX_BYTES", units::bytes);
         let log = self.log();
         if intake_open == Some(true) && self.is_given("ALERTLOOP_TOKEN") {
             self.warn("ALERTLOOP_TOKEN has no effect while ALERTLOOP_INTAKE_OPEN is true");
@@ -105,6 +109,9 @@ where
             wait: wait?,
             heartbeat: heartbeat?,
             silence_days: silence_days?,
+            callbacks,
+            deliveries_days: deliveries_days?,
+            deliveries_max_bytes: deliveries_max_bytes?,
             drain: drain?,
             stop_grace: stop_grace?,
             secret_files: std::mem::take(&mut self.secret_files),
@@ -128,6 +135,24 @@ where
             api_prefix: api_prefix?,
             admin,
             warnings: Vec::new(),
+        })
+    }
+
+    /// What the configuration file says about callbacks. Where it cannot be read, that is told by
+    /// who reads its settings.
+    pub(super) fn callbacks(&mut self) -> Vec<Callback> {
+        const CONFIG: &str = "ALERTLOOP_CONFIG";
+        let bytes = self.optional(CONFIG).and_then(|path| (self.read_file)(Path::new(&path)).ok());
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let read_file = |path: &Path| (self.read_file)(path);
+        let ground =
+            callback::settings::Ground { read_file: &read_file, variable: &super::variable };
+        let read = callback::settings::read(&text, &ground);
+        read.unwrap_or_else(|faults| {
+            for what in faults {
+                self.fault(CONFIG, &what);
+            }
+            Vec::new()
         })
     }
 

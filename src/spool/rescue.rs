@@ -22,7 +22,9 @@ pub struct Rescued {
     pub entries: u64,
     /// Dead letters that are in the new file.
     pub dead_letters: u64,
-    /// At most so many entries and dead letters could not be read; those that were stored long ago
+    /// Deliveries that are in the new file.
+    pub deliveries: u64,
+    /// At most so many rows could not be read; those that were stored long ago
     /// cannot be told from those that were not.
     pub unreadable: u64,
     /// Where the damaged file is now.
@@ -31,8 +33,12 @@ pub struct Rescued {
 
 impl fmt::Display for Rescued {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { entries, dead_letters, unreadable, set_aside } = self;
-        writeln!(f, "rescued     {entries} entries, {dead_letters} dead letters")?;
+        let Self { entries, dead_letters, deliveries, unreadable, set_aside } = self;
+        write!(f, "rescued     {entries} entries, {dead_letters} dead letters")?;
+        match deliveries {
+            0 => writeln!(f)?,
+            some => writeln!(f, ", {some} deliveries")?,
+        }
         match unreadable {
             0 => writeln!(f, "unreadable  nothing")?,
             some => writeln!(f, "unreadable  at most {some} of them; see docs/reliability.md")?,
@@ -112,6 +118,14 @@ pub fn rescue(dir: &Path) -> Result<Rescued, OpenError> {
     let copy = |table: &Table| copy(&damaged, &fresh, table, found).map_err(unusable);
     let (entries, lost_entries) = copy(&ENTRY)?;
     let (dead_letters, lost_letters) = copy(&DEAD_LETTER)?;
+    let (mut deliveries, mut lost) = (0, 0);
+    for table in DELIVERIES.iter().filter(|_| found > 2) {
+        let (copied, unreadable) = copy(table)?;
+        lost += unreadable;
+        if table.name == "delivery" {
+            deliveries = copied;
+        }
+    }
     room::empty_log(&fresh);
     drop((fresh, damaged));
     let set_aside = dir.join(format!("spool.db.damaged-{}", clock::now().as_second()));
@@ -125,8 +139,8 @@ pub fn rescue(dir: &Path) -> Result<Rescued, OpenError> {
     }
     fs::rename(&half_done, dir.join(DONE)).map_err(failed)?;
     finish(dir).map_err(failed)?;
-    let unreadable = lost_entries + lost_letters;
-    Ok(Rescued { entries, dead_letters, unreadable, set_aside })
+    let unreadable = lost_entries + lost_letters + lost;
+    Ok(Rescued { entries, dead_letters, deliveries, unreadable, set_aside })
 }
 
 /// A rescued file under this name is complete, and only has to take the place of the old one.
@@ -169,6 +183,33 @@ const DEAD_LETTER: Table = Table {
     of_format_1: "id, source, received, content_type, encoding, body, reason, attempts, died, NULL",
     places: "?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
 };
+
+/// What callbacks are run for.
+const DELIVERIES: [Table; 8] = [
+    of_format_3("dispatch", "id, upto", "?, ?"),
+    of_format_3("undispatched", MESSAGE, MESSAGE_PLACES),
+    of_format_3("notice", MESSAGE, MESSAGE_PLACES),
+    of_format_3(
+        "delivery",
+        "id, notice, position, callback, action, state, due, created, since, finished, attempts, \
+         reason, rule, severity, alert, record_index, record_id, episode, bytes",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
+    ),
+    of_format_3(
+        "run",
+        "id, delivery, attempt, began, took, outcome, status, answer, reason, configuration",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
+    ),
+    of_format_3("configuration", "id, text", "?, ?"),
+    of_format_3("episode", "id, alert, state", "?, ?, ?"),
+    of_format_3("message", "id, hash", "?, ?"),
+];
+const MESSAGE: &str = "id, source, received, content_type, encoding, body, checksum";
+const MESSAGE_PLACES: &str = "?, ?, ?, ?, ?, ?, ?";
+
+const fn of_format_3(name: &'static str, columns: &'static str, places: &'static str) -> Table {
+    Table { name, columns, of_format_1: columns, places }
+}
 
 /// Copies every row that can be read; tells how many, and how many ids at most could not be.
 fn copy(

@@ -14,6 +14,7 @@
 
 mod acknowledge;
 mod auth_setup;
+mod callbacks;
 mod compat;
 mod conditions;
 mod dead_letters;
