@@ -5,6 +5,18 @@ use jiff::Timestamp;
 
 use crate::alert::Alert;
 
+mod check;
+pub mod email;
+mod jmte;
+mod joda;
+pub mod model;
+mod names;
+pub mod notification;
+pub mod payload;
+pub mod sample;
+pub mod template;
+mod view;
+
 /// An alert as a callback gets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {

@@ -33,6 +33,7 @@ pub use crate::record::compat::Compat;
 pub use flags::SettingsArgs;
 use reader::Reader;
 use sources::Sources;
+pub(crate) use units::limit;
 
 /// Largest file that a setting may name, in bytes: more is a mistake, like a device.
 const FILE_LIMIT: u64 = 1 << 20;
