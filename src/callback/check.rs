@@ -20,6 +20,8 @@ mod branches;
 
 /// The name of the one template of a check.
 const NAME: &str = "check";
+/// Steps of minijinja that a check may take.
+const FUEL: u64 = 100_000;
 /// How far down a map of anything goes.
 const DEEPEST: usize = 4;
 
@@ -77,6 +79,7 @@ fn line_of(text: &str, path: &str) -> usize {
 
 fn in_loops(text: &str, is_true: bool) -> Result<(), Fault> {
     let mut environment: Environment<'static> = template::environment(Escape::None);
+    environment.set_fuel(Some(FUEL));
     if environment.add_template_owned(NAME, branches::open(text)).is_err() {
         // The text itself was read; its opened form is ours, and not worth an error.
         return Ok(());

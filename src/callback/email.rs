@@ -47,12 +47,20 @@ pub struct Email {
     reply_to: Option<Mailbox>,
     subject: Template,
     text: Template,
+    /// What is sent where those two fail.
+    usual: Usual,
     html: Option<Template>,
     headers: Vec<(HeaderName, Template)>,
     /// Limit of one run, from connecting to the server's last answer.
     pub timeout: Duration,
     rate: Option<Arc<Mutex<Window>>>,
     taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Clone, Debug)]
+struct Usual {
+    subject: Template,
+    text: Template,
 }
 
 /// How the connection is protected.

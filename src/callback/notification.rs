@@ -45,6 +45,8 @@ pub struct Notification {
     channel: String,
     subject: Template,
     text: Template,
+    /// What is sent where those two fail.
+    usual: (Template, Template),
     /// Limit of one run, from connecting to the store to its answer.
     pub timeout: Duration,
 }
@@ -66,11 +68,12 @@ impl Settings {
         };
         let subject = template("subject", self.subject.as_deref(), SUBJECT);
         let text = template("text", self.text.as_deref(), TEXT);
+        let usual = template("subject", None, SUBJECT).zip(template("text", None, TEXT));
         let timeout = self.timeout.as_deref().map_or(Ok(TIMEOUT), crate::config::limit);
         let timeout = timeout.map_err(|what| faults.push(format!("timeout: {what}"))).ok();
-        match (subject, text, timeout) {
-            (Some(subject), Some(text), Some(timeout)) if faults.is_empty() => {
-                Ok(Notification { channel, subject, text, timeout })
+        match (subject, text, usual, timeout) {
+            (Some(subject), Some(text), Some(usual), Some(timeout)) if faults.is_empty() => {
+                Ok(Notification { channel, subject, text, usual, timeout })
             }
             _ => Err(faults),
         }
@@ -101,11 +104,13 @@ impl Notification {
 
     fn message(&self, notice: &Notice) -> Result<(String, String), String> {
         let model = Model::of(notice);
-        let text = |name: &str, template: &Template| {
-            template.render_model(&model).map_err(|fault| format!("{name}: {fault}"))
-        };
-        let subject = text("subject", &self.subject)?.replace(char::is_control, " ");
-        Ok((subject, text("text", &self.text)?))
+        let (usual_subject, usual_text) = &self.usual;
+        let subject =
+            self.subject.render_model(&model).or_else(|_| usual_subject.render_model(&model));
+        let subject = subject.map_err(|fault| format!("subject: {fault}"))?;
+        let text = self.text.render_or(usual_text, &model);
+        let text = text.map_err(|fault| format!("text: {fault}"))?;
+        Ok((subject.replace(char::is_control, " "), text))
     }
 }
 

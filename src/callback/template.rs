@@ -11,7 +11,11 @@ use minijinja::{
     syntax::SyntaxConfig,
 };
 
-use super::{Notice, check, jmte, model::Model};
+use super::{
+    Notice, check, jmte,
+    model::Model,
+    sample::{bare, sample},
+};
 
 mod filters;
 mod text;
@@ -19,8 +23,8 @@ mod text;
 /// The longest text that a template gives, in bytes: 1 MiB.
 pub const LONGEST: usize = 1 << 20;
 
-/// Steps of minijinja that one rendering may take: some hundred for each of 500 messages.
-const FUEL: u64 = 500_000;
+/// Steps of minijinja that one rendering may take: thousands for each of 500 messages.
+const FUEL: u64 = 2_000_000;
 
 /// The name under which the one template of an environment is kept.
 const NAME: &str = "template";
@@ -96,9 +100,11 @@ impl Template {
         let mut environment = environment(escape);
         environment.add_template_owned(NAME, source).map_err(|fault| Fault::of(&fault))?;
         let template = Self { environment: Arc::new(environment) };
-        for sample in [super::sample::sample(), super::sample::bare()] {
-            template.render(&sample)?;
-        }
+        template.render(&sample())?;
+        template.render(&bare()).map_err(|fault| {
+            let what = format!("fails for an alert that lacks it: {}; add |or_else(…)", fault.what);
+            Fault::at(fault.line, what)
+        })?;
         Ok(template)
     }
 
@@ -112,31 +118,44 @@ impl Template {
 
     /// The same for several templates of one alert.
     ///
-    /// A text that is longer than [`LONGEST`] is made again with half of the backlog, and so on; what
-    /// is too long without any is cut.
+    /// A text that is longer than [`LONGEST`], or takes too much work, is made again with half of the
+    /// backlog, and so on; what is too long without any is cut.
     ///
     /// # Errors
     /// As [`render`](Self::render).
     pub fn render_model(&self, model: &Model) -> Result<String, Fault> {
         let mut shown = model.backlog_len();
         loop {
-            let (text, is_whole) = self.render_some(model.values(shown))?;
-            if is_whole {
-                return Ok(text);
+            match self.render_some(model.values(shown)) {
+                Ok((text, true)) => return Ok(text),
+                Ok((text, false)) if shown == 0 => return Ok(text + "\n(cut: longer than 1 MiB)\n"),
+                Err(fault) if shown == 0 || fault.kind() != ErrorKind::OutOfFuel => {
+                    return Err(Fault::of(&fault));
+                }
+                Ok(_) | Err(_) => shown /= 2,
             }
-            if shown == 0 {
-                return Ok(text + "\n(cut: longer than 1 MiB)\n");
-            }
-            shown /= 2;
         }
     }
 
-    fn render_some(&self, values: Value) -> Result<(String, bool), Fault> {
-        let template = self.environment.get_template(NAME).map_err(|fault| Fault::of(&fault))?;
+    /// The text for an alert; where that cannot be made, the text of another template that ends with
+    /// the reason. So an alert goes out whatever it holds.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), where the other one fails as well.
+    pub fn render_or(&self, usual: &Self, model: &Model) -> Result<String, Fault> {
+        self.render_model(model).or_else(|fault| {
+            let text = usual.render_model(model)?;
+            Ok(format!("{text}\n(the template of this text failed: {fault})\n"))
+        })
+    }
+
+    /// The text, and whether it is all of it.
+    fn render_some(&self, values: Value) -> Result<(String, bool), Error> {
+        let template = self.environment.get_template(NAME)?;
         let mut bounded = Bounded::default();
         let rendered = template.render_captured_to(values, &mut bounded).map(drop);
         match rendered {
-            Err(fault) if !bounded.is_over => Err(Fault::of(&fault)),
+            Err(fault) if !bounded.is_over => Err(fault),
             _ => {
                 // What was cut may end within a letter.
                 let text = String::from_utf8_lossy(&bounded.text);

@@ -29,24 +29,42 @@ pub struct Mail {
     pub bytes: Vec<u8>,
 }
 
-/// The mail of `notice`, sent at `now`.
+/// The mail of `notice`, sent at `now`. A template that fails for this alert is replaced by the usual
+/// one, and the mail says so.
 ///
 /// # Errors
-/// What a template cannot do with this alert.
+/// Why there can be no such mail.
 pub fn mail(email: &Email, model: &Model, notice: &Notice, now: Timestamp) -> Result<Mail, String> {
     let id = message_id(email, notice);
     let thread = thread_id(email, notice);
-    let text = |name: &str, template: &Template| {
-        template.render_model(model).map_err(|fault| format!("{name}: {fault}"))
+    let mut failed = Vec::new();
+    let mut text = |name: &str, template: &Template, usual: Option<&Template>| {
+        let rendered = template.render_model(model).map_err(|fault| {
+            failed.push(format!("{name}: {fault}"));
+        });
+        rendered.ok().or_else(|| usual?.render_model(model).ok())
     };
-    let subject = line(&text("subject", &email.subject)?, SUBJECT);
+    let subject = text("subject", &email.subject, Some(&email.usual.subject)).unwrap_or_default();
+    let mut plain = text("text", &email.text, Some(&email.usual.text)).unwrap_or_default();
+    let html = email.html.as_ref().and_then(|html| text("html", html, None));
+    let headers = email.headers.iter().filter_map(|(name, template)| {
+        Some(HeaderValue::new(name.clone(), line(&text(name, template, None)?, HEADER)))
+    });
+    let headers: Vec<HeaderValue> = headers.collect();
+    if !failed.is_empty() {
+        plain
+            .extend([format!("\n(templates that failed for this alert: {})\n", failed.join("; "))]);
+    }
     let mut builder = Message::builder()
         .from(email.from.clone())
-        .subject(subject)
+        .subject(line(&subject, SUBJECT))
         .date(now.into())
         .message_id(Some(id.clone()))
         .in_reply_to(thread.clone())
-        .references(thread);
+        .references(thread)
+        // Lest holiday notes and the like are sent back.
+        .raw_header(raw("Auto-Submitted", "auto-generated"))
+        .raw_header(raw("X-Auto-Response-Suppress", "All"));
     for to in &email.to {
         builder = builder.to(to.clone());
     }
@@ -56,27 +74,20 @@ pub fn mail(email: &Email, model: &Model, notice: &Notice, now: Timestamp) -> Re
     if let Some(reply_to) = &email.reply_to {
         builder = builder.reply_to(reply_to.clone());
     }
-    // Lest holiday notes and the like are sent back.
-    builder = builder.raw_header(raw("Auto-Submitted", "auto-generated"));
-    builder = builder.raw_header(raw("X-Auto-Response-Suppress", "All"));
     if email.to.is_empty() && email.cc.is_empty() {
         let nobody = "undisclosed-recipients:;".to_owned();
         let value = HeaderValue::dangerous_new_pre_encoded(To::name(), nobody.clone(), nobody);
         builder = builder.raw_header(value);
     }
-    for (name, template) in &email.headers {
-        let value = line(&text(name, template)?, HEADER);
-        builder = builder.raw_header(HeaderValue::new(name.clone(), value));
+    for header in headers {
+        builder = builder.raw_header(header);
     }
     let fault = |fault: &dyn std::fmt::Display| format!("the mail cannot be made: {fault}");
     let all = email.receivers().collect();
     let envelope = Envelope::new(Some(email.from.email.clone()), all).map_err(|why| fault(&why))?;
     builder = builder.envelope(envelope);
-    let plain = text("text", &email.text)?;
-    let message = match &email.html {
-        Some(html) => {
-            builder.multipart(MultiPart::alternative_plain_html(plain, text("html", html)?))
-        }
+    let message = match html {
+        Some(html) => builder.multipart(MultiPart::alternative_plain_html(plain, html)),
         None => builder.singlepart(SinglePart::plain(plain)),
     };
     Ok(Mail { id, bytes: message.map_err(|why| fault(&why))?.formatted() })
@@ -85,7 +96,7 @@ pub fn mail(email: &Email, model: &Model, notice: &Notice, now: Timestamp) -> Re
 /// The mail for people: headers and texts, without the encodings of the wire.
 ///
 /// # Errors
-/// As [`mail`].
+/// What a template cannot do with this alert.
 pub fn shown(email: &Email, model: &Model, notice: &Notice) -> Result<String, String> {
     let text =
         |template: &Template| template.render_model(model).map_err(|fault| fault.to_string());

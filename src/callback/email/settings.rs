@@ -20,7 +20,7 @@ use lettre::{
 use serde::Deserialize;
 
 use super::{
-    Email, Login, Password, Security,
+    Email, Login, Password, Security, Usual,
     rate::{Rate, Window},
 };
 use crate::{
@@ -183,6 +183,10 @@ impl Settings {
         let subject =
             faults.template("subject", self.subject.as_deref().unwrap_or(SUBJECT), Escape::None);
         let text = faults.template("text", self.text.as_deref().unwrap_or(TEXT), Escape::None);
+        let usual = (
+            faults.template("subject", SUBJECT, Escape::None),
+            faults.template("text", TEXT, Escape::None),
+        );
         let html = self.html.map(|html| faults.template("html", &html, Escape::Html));
         let headers = faults.headers(self.headers);
         let timeout = self.timeout.map_or(Some(TIMEOUT), |text| {
@@ -199,9 +203,12 @@ impl Settings {
             Tls::None => 25,
         });
         let hello = self.hello.filter(|name| !name.trim().is_empty());
-        let complete = (from, subject, text, timeout, security);
-        let ((Some(from), Some(subject), Some(text), Some(timeout), Some(security)), true) =
-            (complete, faults.0.is_empty())
+        let usual = usual.0.zip(usual.1).map(|(subject, text)| Usual { subject, text });
+        let complete = (from, subject, text, usual, timeout, security);
+        let (
+            (Some(from), Some(subject), Some(text), Some(usual), Some(timeout), Some(security)),
+            true,
+        ) = (complete, faults.0.is_empty())
         else {
             return Err(faults.0);
         };
@@ -219,6 +226,7 @@ impl Settings {
             reply_to: reply_to.flatten(),
             subject,
             text,
+            usual,
             html: html.flatten(),
             headers,
             timeout,

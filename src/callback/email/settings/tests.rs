@@ -1,7 +1,11 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::callback::sample::{bare, sample};
+use crate::callback::{
+    email::compose,
+    model::Model,
+    sample::{bare, sample},
+};
 
 fn build(toml: &str) -> Result<Email, Vec<String>> {
     let settings: Settings =
@@ -78,6 +82,25 @@ fn what_is_wrong_is_told_all_at_once_and_without_secrets() {
         }
         assert!(!all.contains("s3cret"), "{all}");
     }
+}
+
+#[test]
+fn a_mail_goes_out_though_its_templates_fail() {
+    let failing = "{{ 5 // (alert.hits|or_else(5)) }}";
+    let toml = format!(
+        "{LEAST}subject = '{failing}'\ntext = '{failing}'\nhtml = '{failing}'\nheaders = {{ X-A = '{failing}' }}"
+    );
+    let email = build(&toml).expect("an e-mail");
+    let mut notice = sample();
+    notice.alert.hits = Some(0);
+    let now = notice.received;
+    let mail = compose::mail(&email, &Model::of(&notice), &notice, now).expect("a mail");
+    let mail = String::from_utf8_lossy(&mail.bytes).replace("=\r\n", "");
+    assert!(mail.contains("\r\nSubject: Sample of alertloop: "), "{mail}");
+    for name in ["subject", "text", "html", "X-A"] {
+        assert!(mail.contains(&format!("{name}: line 1: ")), "{name}: {mail}");
+    }
+    assert!(!mail.contains("\r\nX-A:") && !mail.contains("text/html"), "{mail}");
 }
 
 #[test]
