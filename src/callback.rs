@@ -14,18 +14,28 @@ use serde_json::Value;
 use crate::alert::Alert;
 
 mod body;
+mod check;
 pub mod dispatch;
 pub mod dispatcher;
+pub mod email;
 pub mod episode;
 mod how;
 pub mod http;
+mod jmte;
+mod joda;
 pub mod json;
 pub mod matching;
+pub mod model;
+mod names;
+pub mod notification;
+pub mod payload;
 pub mod runner;
 pub mod sample;
 pub mod script;
 pub mod settings;
+pub mod template;
 mod users;
+mod view;
 
 pub use how::How;
 use matching::Match;

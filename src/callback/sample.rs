@@ -68,6 +68,17 @@ pub fn sample() -> Notice {
     Notice { alert, received: at(1), record }
 }
 
+/// An alert of which next to nothing is known, as a monitor's first firing may be.
+#[must_use]
+pub fn bare() -> Notice {
+    let alert = Alert::of(Source::OpenSearch);
+    Notice {
+        alert,
+        received: Timestamp::from_second(1_794_038_400).unwrap_or_default(),
+        record: None,
+    }
+}
+
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,

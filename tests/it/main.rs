@@ -14,6 +14,8 @@
 
 mod acknowledge;
 mod auth_setup;
+mod callback_channel;
+mod callback_mail;
 mod callbacks;
 mod compat;
 mod conditions;
