@@ -257,6 +257,7 @@ impl App {
             naming: self.config.compat.is_none().then(|| self.naming.clone()),
             ids_are_asked: self.config.store_kind.is_opensearch(),
             body_limit: self.config.body_limit,
+            graylog: self.config.graylog_url.clone(),
         };
         let keep = runner::Keep {
             days: self.config.deliveries_days,
@@ -265,7 +266,8 @@ impl App {
         let (spool, callbacks) = (Arc::clone(&self.spool), self.config.callbacks.clone());
         let mut dispatcher = Dispatcher::new(Arc::clone(&spool), &callbacks, settings.clone());
         dispatcher.begin().await;
-        Some((dispatcher, Runner::new(spool, callbacks, settings, Arc::clone(status), keep)))
+        let given = (spool, self.client.clone());
+        Some((dispatcher, Runner::new(given, callbacks, settings, Arc::clone(status), keep)))
     }
 
     fn reconciler(

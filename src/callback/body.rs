@@ -1,39 +1,29 @@
 //! The body of a request: one of ours, or a template's.
 
-use std::{fmt, sync::Arc};
-
 use serde::Deserialize;
 
-use super::{Notice, json};
+use super::{Notice, json, payload, template::Template};
 
 /// What is sent where there is no template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Payload {
     /// The alert as this program knows it.
     #[default]
     Alertloop,
+    /// What Graylog's HTTP alarm callback posts.
+    Graylog,
+    /// What Graylog's HTTP notification posts since 3.1.
+    GraylogEvent,
 }
 
-/// Makes the body for an alert, or says why there is none.
-pub type Make = dyn Fn(&Notice) -> Result<String, String> + Send + Sync;
-
 /// What makes a body.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Body {
     /// One of ours; JSON.
     Payload(Payload),
-    /// Somebody else's, such as a template's.
-    Made(Arc<Make>),
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Payload(payload) => payload.fmt(f),
-            Self::Made(_) => f.write_str("Made"),
-        }
-    }
+    /// A template's.
+    Template(Template),
 }
 
 impl Body {
@@ -44,7 +34,9 @@ impl Body {
     pub fn render(&self, notice: &Notice) -> Result<String, String> {
         match self {
             Self::Payload(Payload::Alertloop) => Ok(json::alertloop(notice).to_string()),
-            Self::Made(make) => make(notice),
+            Self::Payload(Payload::Graylog) => Ok(payload::graylog(notice).to_string()),
+            Self::Payload(Payload::GraylogEvent) => Ok(payload::event(notice).to_string()),
+            Self::Template(template) => template.render(notice).map_err(|fault| fault.to_string()),
         }
     }
 }

@@ -8,6 +8,7 @@ use metrics::counter;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use url::Url;
 
 use super::{
     Callback,
@@ -43,6 +44,8 @@ pub struct Settings {
     pub ids_are_asked: bool,
     /// To what a packed body may unpack, in bytes.
     pub body_limit: usize,
+    /// Graylog's own address, for links to its alerts.
+    pub graylog: Option<Url>,
 }
 
 /// Decides what is due.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Notice, Ran, http::Http, script::Script};
+use super::{
+    Notice, Outcome, Ran, email::Email, http::Http, notification::Notification, script::Script,
+};
+use crate::opensearch::Client;
 
 /// What a callback does.
 #[derive(Clone, Debug)]
@@ -11,6 +14,10 @@ pub enum How {
     Http(Box<Http>),
     /// Runs a program.
     Script(Box<Script>),
+    /// Sends an e-mail.
+    Email(Box<Email>),
+    /// Sends a message through a channel of OpenSearch.
+    OpenSearch(Box<Notification>),
 }
 
 /// What a run came to, and when the other side wants to be asked again, if it said so.
@@ -35,6 +42,8 @@ impl How {
         match self {
             Self::Http(_) => "http",
             Self::Script(_) => "script",
+            Self::Email(_) => "email",
+            Self::OpenSearch(_) => "opensearch",
         }
     }
 
@@ -44,14 +53,27 @@ impl How {
         match self {
             Self::Http(http) => http.timeout,
             Self::Script(script) => script.timeout,
+            Self::Email(email) => email.timeout,
+            Self::OpenSearch(notification) => notification.timeout,
         }
     }
 
-    /// Does it.
-    pub async fn run(&self, notice: &Notice) -> Answered {
+    /// Does it. `store` is where channels are.
+    pub async fn run(&self, notice: &Notice, store: Option<&Client>) -> Answered {
         match self {
             Self::Http(http) => http.run(notice).await,
             Self::Script(script) => script.run(notice).await.into(),
+            Self::Email(email) => {
+                let (ran, after) = email.run(notice).await;
+                Answered { ran, after }
+            }
+            Self::OpenSearch(notification) => {
+                let Some(store) = store else {
+                    let outcome = Outcome::Again("no OpenSearch is configured".to_owned());
+                    return Ran { outcome, status: None, answer: String::new() }.into();
+                };
+                notification.run(store, notice).await.into()
+            }
         }
     }
 
@@ -63,6 +85,8 @@ impl How {
         match self {
             Self::Http(http) => http.render(notice),
             Self::Script(script) => Ok(script.render(notice)),
+            Self::Email(email) => email.render(notice),
+            Self::OpenSearch(notification) => notification.render(notice),
         }
     }
 }

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::{Callback, Outcome, Ran, dispatcher, how::Answered};
 use crate::{
     clock,
+    opensearch::Client,
     spool::{AppendError, DeliveryChange, DueDelivery, Finished, Spool},
     telemetry,
 };
@@ -62,6 +63,7 @@ pub struct Keep {
 /// Runs callbacks.
 pub struct Runner {
     spool: Arc<Spool>,
+    store: Client,
     callbacks: Vec<Callback>,
     notices: Arc<Notices>,
     status: Arc<Status>,
@@ -72,7 +74,7 @@ impl Runner {
     /// One that has run nothing yet.
     #[must_use]
     pub fn new(
-        spool: Arc<Spool>,
+        (spool, store): (Arc<Spool>, Client),
         callbacks: Vec<Callback>,
         settings: dispatcher::Settings,
         status: Arc<Status>,
@@ -80,7 +82,7 @@ impl Runner {
     ) -> Self {
         let notices = Arc::new(Notices::new(Arc::clone(&spool), settings));
         let callbacks = callbacks.into_iter().filter(|callback| callback.enabled).collect();
-        Self { spool, callbacks, notices, status, keep }
+        Self { spool, store, callbacks, notices, status, keep }
     }
 
     /// Runs what is due, until `stop`; what runs then is given a moment to end.
@@ -93,6 +95,7 @@ impl Runner {
             let lane = Lane {
                 callback: Arc::new(callback),
                 spool: Arc::clone(&self.spool),
+                store: self.store.clone(),
                 notices: Arc::clone(&self.notices),
                 status: Arc::clone(&self.status),
             };
@@ -130,6 +133,7 @@ async fn prune(spool: &Spool, keep: Keep, stop: &CancellationToken) {
 struct Lane {
     callback: Arc<Callback>,
     spool: Arc<Spool>,
+    store: Client,
     notices: Arc<Notices>,
     status: Arc<Status>,
 }
@@ -252,7 +256,8 @@ impl Lane {
             }
         };
         let limit = self.callback.how.timeout() + BEYOND;
-        let run = AssertUnwindSafe(self.callback.how.run(&notice)).catch_unwind();
+        let run =
+            AssertUnwindSafe(self.callback.how.run(&notice, Some(&self.store))).catch_unwind();
         let outcome = match timeout(limit, run).await {
             Ok(Ok(answered)) => return answered,
             Ok(Err(_)) => "it broke on this alert; this is a fault of alertloop".to_owned(),

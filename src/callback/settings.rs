@@ -10,9 +10,9 @@ use toml::{
 };
 
 use super::{
-    Callback, How, http, matching,
+    Callback, How, email, http, matching,
     matching::{Action, Match},
-    script,
+    notification, script,
 };
 use crate::secrets::CallbackSecret;
 
@@ -229,12 +229,23 @@ fn callback(
                 settings.build(ground).map(|script| How::Script(Box::new(script)))
             })
         }
+        Some("email") => {
+            built(own, table, place, &mut faults, |settings: email::settings::Settings| {
+                settings.build(ground).map(|email| How::Email(Box::new(email)))
+            })
+        }
+        Some("opensearch") => {
+            built(own, table, place, &mut faults, |settings: notification::Settings| {
+                settings.build().map(|channel| How::OpenSearch(Box::new(channel)))
+            })
+        }
         Some(_) => {
-            faults.push(place.within(table, "type: must be http or script"));
+            faults.push(place.within(table, "type: must be email, http, script or opensearch"));
             None
         }
         None => {
-            faults.push(place.within(table, "type: is required; http or script"));
+            let what = "type: is required; email, http, script or opensearch";
+            faults.push(place.within(table, what));
             None
         }
     };

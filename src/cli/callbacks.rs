@@ -7,11 +7,12 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Misused, TableArgs, put, show};
+use super::{Misused, TableArgs, configure, put, show};
 use crate::{
-    callback::{Callback, Outcome, sample::sample},
+    callback::{Callback, How, Outcome, sample::sample},
     config::{Callbacks, SettingsArgs},
     finding::{printable, printable_lines},
+    opensearch::Client,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -61,8 +62,13 @@ pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
         }
         Action::Test { name, table } => {
             let callback = chosen(load(&table.settings)?, name)?;
+            // The others are tried also where the store's settings are not there yet.
+            let store = match callback.how {
+                How::OpenSearch(_) => Some(Client::new(&configure(&table.settings)?.store)?),
+                _ => None,
+            };
             let begun = Instant::now();
-            let ran = callback.how.run(&sample()).await.ran;
+            let ran = callback.how.run(&sample(), store.as_ref()).await.ran;
             let (outcome, reason) = match ran.outcome {
                 Outcome::Delivered => ("delivered", None),
                 Outcome::Again(why) => ("again", Some(why)),

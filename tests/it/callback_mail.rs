@@ -7,11 +7,9 @@ use alertloop::{
     alert::Phase,
     callback::{
         Notice, Outcome, Ran,
-        email::{
-            Email,
-            settings::{Ground, Settings},
-        },
+        email::{Email, settings::Settings},
         sample::sample,
+        settings::Ground,
     },
 };
 use serde_json::{Value, json};
@@ -52,7 +50,7 @@ fn email(port: u16, more: &Value) -> Email {
     }
     let settings: Settings = serde_json::from_value(settings).expect("settings");
     let ground = Ground { read_file: &|path: &Path| fs::read(path), variable: &|_| None };
-    settings.build(ground).expect("an e-mail")
+    settings.build(&ground).expect("an e-mail")
 }
 
 async fn run(email: &Email, notice: &Notice) -> Ran {

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    io,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -24,7 +23,10 @@ use super::{
     rate::{Rate, Window},
 };
 use crate::{
-    callback::template::{Escape, Template},
+    callback::{
+        settings::Ground,
+        template::{Escape, Template},
+    },
     secrets::MailPassword,
 };
 
@@ -145,21 +147,12 @@ impl From<String> for Hidden {
     }
 }
 
-/// What settings may look at besides themselves.
-#[derive(Clone, Copy)]
-pub struct Ground<'a> {
-    /// Reads a file.
-    pub read_file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    /// Reads a variable of the environment.
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
-}
-
 impl Settings {
     /// Makes the callback.
     ///
     /// # Errors
     /// All that is wrong, each as `key: what`, without a secret.
-    pub fn build(self, ground: Ground) -> Result<Email, Vec<String>> {
+    pub fn build(self, ground: &Ground) -> Result<Email, Vec<String>> {
         let mut faults = Faults::default();
         let from = faults.parsed::<Mailbox>("from", &self.from, ADDRESS);
         let mut list = |name: &str, receivers: Receivers| match receivers {
@@ -285,7 +278,7 @@ impl Faults {
         all
     }
 
-    fn login(&mut self, user: Option<String>, secret: Secret, ground: Ground) -> Option<Login> {
+    fn login(&mut self, user: Option<String>, secret: Secret, ground: &Ground) -> Option<Login> {
         let password = match (secret.plain, secret.file, secret.variable) {
             (None, None, None) => None,
             (Some(Hidden(password)), None, None) => Some(Password::Given(password)),
@@ -330,7 +323,7 @@ impl Faults {
         tls: Tls,
         server: &str,
         ca: Option<&Path>,
-        ground: Ground,
+        ground: &Ground,
     ) -> Option<Security> {
         if tls == Tls::None {
             if ca.is_some() {

@@ -15,6 +15,7 @@ use crate::{
     callback::{
         body::{Body, Payload},
         settings::{Ground, Secret, Span},
+        template::{Escape, Template},
     },
     secrets::CallbackSecret,
 };
@@ -54,6 +55,7 @@ pub struct Settings {
     insecure: bool,
     proxy: Option<CallbackSecret>,
     payload: Option<Payload>,
+    body: Option<String>,
 }
 
 fn usual_timeout() -> Span {
@@ -129,8 +131,10 @@ impl Settings {
         let identity = pem("cert", self.cert).zip(pem("key", self.key));
         let identity =
             identity.map(|(cert, key)| [cert.as_slice(), b"\n", key.as_slice()].concat());
-        let body = Body::Payload(self.payload.unwrap_or_default());
-        let (Some((url, _)), Some(method), true) = (url, method, faults.is_empty()) else {
+        let body = body(self.payload, self.body.as_deref(), all.get(CONTENT_TYPE), &mut note);
+        let (Some((url, _)), Some(method), Some(body), true) =
+            (url, method, body, faults.is_empty())
+        else {
             return Err(faults);
         };
         let parts = Parts {
@@ -183,6 +187,34 @@ fn add_login(
                 headers.insert(AUTHORIZATION, value);
             }
             Err(_) => note("the login holds characters that a header cannot have"),
+        }
+    }
+}
+
+/// What makes the body: one of ours, or a template, whose values stay values in what it writes.
+fn body(
+    payload: Option<Payload>,
+    template: Option<&str>,
+    content_type: Option<&HeaderValue>,
+    note: &mut impl FnMut(&str),
+) -> Option<Body> {
+    let Some(template) = template else {
+        return Some(Body::Payload(payload.unwrap_or_default()));
+    };
+    if payload.is_some() {
+        note("body: is given beside payload; keep one of them");
+    }
+    let kind = content_type.map_or("json", |kind| kind.to_str().unwrap_or_default());
+    let escape = match kind {
+        kind if kind.contains("json") => Escape::Json,
+        kind if kind.contains("html") || kind.contains("xml") => Escape::Html,
+        _ => Escape::None,
+    };
+    match Template::compile(template, escape) {
+        Ok(template) => Some(Body::Template(template)),
+        Err(fault) => {
+            note(&format!("body: {fault}"));
+            None
         }
     }
 }

@@ -74,7 +74,8 @@ impl Notices {
         let envelope = entry.envelope;
         let alerts = intake::decode(&envelope, self.settings.body_limit);
         let alert = alerts.ok().and_then(|all| all.into_iter().nth(position)?.ok());
-        let alert = alert.ok_or_else(|| refused("this version cannot read its message"))?;
+        let mut alert = alert.ok_or_else(|| refused("this version cannot read its message"))?;
+        alert.locate(self.settings.graylog.as_ref());
         let record = self.settings.record(&alert, &envelope, position);
         Ok((Notice { alert, received: envelope.received, record }, envelope.body.len()))
     }

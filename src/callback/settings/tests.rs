@@ -80,7 +80,7 @@ type = "smoke"
         "callback pager, line 19: headers: bad name is not a name that a header can have",
         "callback number 3, line 21: name: is required",
         "callback number 3, line 23: program: must be an absolute path, like /usr/local/bin/page; there is no shell to look for it",
-        "callback later, line 28: type: must be http or script",
+        "callback later, line 28: type: must be email, http, script or opensearch",
     ];
     want.sort_unstable();
     assert_eq!(told, want);

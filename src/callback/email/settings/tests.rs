@@ -11,7 +11,7 @@ fn build(toml: &str) -> Result<Email, Vec<String>> {
     let settings: Settings =
         toml::from_str(toml).map_err(|fault| vec![fault.message().to_owned()])?;
     let variable = |name: &str| (name == "MAIL_PASSWORD").then(|| "s3cret-value".to_owned());
-    settings.build(Ground { read_file: &|path: &Path| fs::read(path), variable: &variable })
+    settings.build(&Ground { read_file: &|path: &Path| fs::read(path), variable: &variable })
 }
 
 const LEAST: &str =
