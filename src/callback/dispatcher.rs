@@ -22,7 +22,8 @@ use crate::{
     intake::{self, Envelope},
     record::{self, Naming, Receipt},
     spool::{
-        AppendError, DeliveryChange, DeliveryState, Dispatched, Entry, EntryId, NewDelivery, Spool,
+        AppendError, DeliveryChange, DeliveryState, Dispatched, Entry, EntryId, NewDelivery,
+        Remembered, Spool,
     },
     telemetry,
     writer::backoff::Backoff,
@@ -102,12 +103,14 @@ impl Dispatcher {
     /// Reads what is kept of episodes and messages.
     fn remember(&mut self) -> Result<(), AppendError> {
         let read = block_in_place(|| self.spool.remembered());
-        let (episodes, messages) = read.map_err(|fault| AppendError::Write(fault.to_string()))?;
+        let remembered = read.map_err(|fault| AppendError::Write(fault.to_string()))?;
         let read = |(number, text): (i64, String)| {
             // What cannot be read was written by nobody that we know: it begins anew.
             Some((number, serde_json::from_str::<Episode>(&text).ok()?))
         };
-        self.memory = Memory::of(episodes.into_iter().filter_map(read), messages);
+        let Remembered { episodes, last_episode, messages } = remembered;
+        let episodes = episodes.into_iter().filter_map(read);
+        self.memory = Memory::of(episodes, last_episode, messages);
         Ok(())
     }
 

@@ -129,13 +129,15 @@ impl Memory {
     /// How many messages are worth keeping.
     pub const MESSAGES: usize = MESSAGES;
 
-    /// What was kept: episodes by number, and messages, oldest first.
+    /// What was kept: episodes by number, the highest number that is in use, and messages, oldest
+    /// first.
     #[must_use]
     pub fn of(
         episodes: impl IntoIterator<Item = (i64, Episode)>,
+        last: i64,
         messages: impl IntoIterator<Item = MessageHash>,
     ) -> Self {
-        let mut memory = Self { next: 1, ..Self::default() };
+        let mut memory = Self { next: last.saturating_add(1), ..Self::default() };
         for (number, episode) in episodes {
             memory.insert(number, episode);
         }

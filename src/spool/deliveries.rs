@@ -263,17 +263,30 @@ pub fn undispatched(
     Ok(found)
 }
 
-/// What the decision remembers: episodes by number, as JSON, and hashes of messages, oldest first.
-pub type Remembered = (Vec<(i64, String)>, Vec<[u8; 16]>);
+/// What the decision remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Episodes by number, as JSON.
+    pub episodes: Vec<(i64, String)>,
+    /// The highest number that was ever given and is still of use.
+    pub last_episode: i64,
+    /// Hashes of messages, oldest first.
+    pub messages: Vec<[u8; 16]>,
+}
 
 /// Reads it.
 pub fn remembered(connection: &Connection) -> rusqlite::Result<Remembered> {
     let mut episodes = connection.prepare("SELECT id, state FROM episode ORDER BY id")?;
     let episodes = episodes.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let episodes = episodes.collect::<rusqlite::Result<_>>()?;
+    // Deliveries may outlive the memory of their episode.
+    let last = "SELECT max(coalesce((SELECT max(id) FROM episode), 0),
+                    coalesce((SELECT max(episode) FROM delivery), 0))";
+    let last_episode = connection.query_row(last, [], |row| row.get(0))?;
     let mut messages = connection.prepare("SELECT hash FROM message ORDER BY id")?;
     let messages = messages.query_map([], |row| row.get(0))?;
-    Ok((episodes, messages.collect::<rusqlite::Result<_>>()?))
+    let messages = messages.collect::<rusqlite::Result<_>>()?;
+    Ok(Remembered { episodes, last_episode, messages })
 }
 
 /// How much is to be delivered, in all or of one callback.

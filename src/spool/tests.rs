@@ -449,8 +449,9 @@ async fn deliveries_are_found_by_callback_state_and_alert() {
     assert_eq!(found(None, None, Some("261106-A1")), [1]);
     assert_eq!(found(None, None, Some("A2")), [2]);
     assert_eq!(spool.deliveries(&DeliveryFilter::default(), 3, 1).unwrap()[0].id, 2);
-    let (episodes, messages) = spool.remembered().unwrap();
-    assert_eq!((episodes, messages), (vec![(5, "{}".to_owned())], vec![[2; 16], [3; 16]]));
+    let remembered = spool.remembered().unwrap();
+    assert_eq!(remembered.episodes, [(5, "{}".to_owned())]);
+    assert_eq!((remembered.last_episode, remembered.messages), (5, vec![[2; 16], [3; 16]]));
 }
 
 #[tokio::test]

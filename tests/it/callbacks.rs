@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{Answer, Process, Receiver, Store, TOKEN, settings},
+    support::{Answer, Channel, Process, Receiver, Store, TOKEN, Watched, settings},
 };
 
 const SECRET: &str = "hunter2-is-a-secret";
@@ -350,4 +350,69 @@ async fn alerts_are_stored_and_called_back_each_once() {
     ids.dedup();
     assert_eq!((ids.len(), receiver.received("hook").len()), (50, 50));
     process.kill();
+}
+
+/// An OpenSearch alert has no id in its first message, and has one in the next; its end is told by
+/// the Alerting API alone, and so is its begin, where the webhook was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_alert_is_called_back_at_its_begin_and_its_end_once_each() {
+    let store = store!(alerting);
+    store.make_template().await;
+    let (dir, receiver) = (tempfile::tempdir().expect("a directory"), Receiver::start().await);
+    let text = format!(
+        "[[callback]]\nname = 'hook'\ntype = 'http'\nurl = '{}'\n\
+         actions = ['engaged', 'released']\n",
+        receiver.url("hook")
+    );
+    let mut settings = settings_with(&store, dir.path(), &text);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let address = port.expect("a free port").to_string();
+    let webhook = format!("http://{address}/mapi/alert");
+    for (name, value) in [
+        ("ALERTLOOP_LISTEN", address.as_str()),
+        ("ALERTLOOP_WEBHOOK_URL", &webhook),
+        ("ALERTLOOP_RECONCILE_INTERVAL", "1s"),
+    ] {
+        settings.insert(name.to_owned(), value.to_owned());
+    }
+    let channel = Channel::to(&store, &webhook).await;
+    let mut monitor = Watched::make(&store, "it: called back", &channel.id).await;
+    let process = Process::serve(&settings);
+    let looked = async |process: &Process| {
+        let begun = Instant::now();
+        while get(process, "/readyz").await["reconciler"]["last"].is_null() {
+            assert!(begun.elapsed() < PATIENCE, "it does not look");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    looked(&process).await;
+    for _ in 0..3 {
+        monitor.run().await;
+    }
+    let id = monitor.alert("ACTIVE").await["id"].as_str().expect("an id").to_owned();
+    deliveries(&process, "", all(1, "delivered")).await;
+    monitor.run_with("false").await;
+    let both = deliveries(&process, "", all(2, "delivered")).await;
+    assert_eq!((&both[0]["action"], &both[1]["action"]), (&json!("engaged"), &json!("released")));
+    let of_alert = get(&process, &format!("/mapi/deliveries?alert={id}")).await;
+    assert_eq!(of_alert["items"].as_array().map(Vec::len), Some(2), "{of_alert:#}");
+    let told = receiver.received("hook")[1].json();
+    assert_eq!((&told["event"]["id"], &told["event"]["action"]), (&json!(id), &json!("released")));
+
+    // While nobody listens, one begins; the next message comes through.
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0));
+    monitor.run_with("true").await;
+    let process = Process::serve(&settings);
+    let third = deliveries(&process, "", all(3, "delivered")).await;
+    assert_eq!(third[2]["action"], "engaged");
+    monitor.run().await;
+    monitor.run_with("false").await;
+    let last = deliveries(&process, "", all(4, "delivered")).await;
+    let actions: Vec<_> = last.iter().map(|one| one["action"].as_str().expect("one")).collect();
+    assert_eq!(actions, ["engaged", "released", "engaged", "released"]);
+    assert_eq!(receiver.received("hook").len(), 4);
+    process.kill();
+    monitor.remove().await;
+    channel.remove().await;
 }

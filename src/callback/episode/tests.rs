@@ -224,10 +224,10 @@ fn what_was_kept_goes_on_where_it_was() {
     let kept = episodes.into_iter().filter_map(|(number, one)| Some((number, one?)));
     let texts = kept.map(|(number, one)| (number, serde_json::to_string(&one).unwrap()));
     let read = texts.map(|(number, text)| (number, serde_json::from_str(&text).unwrap()));
-    let mut again = Memory::of(read, messages);
+    let mut again = Memory::of(read, 7, messages);
     assert!(again.is_repeated(message));
     let judged = again.judge(&alert(Phase::Engaged, Some("b")), at(2));
-    assert_eq!((judged.turn, judged.episode), (Turn::Held(at(11)), Some(2)));
+    assert_eq!((judged.turn, judged.episode), (Turn::Held(at(11)), Some(8)));
     assert_eq!(judged.terms.callbacks, ["x"]);
 }
 
