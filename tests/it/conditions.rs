@@ -24,6 +24,7 @@ use crate::{
     support::{self, App, Store},
 };
 
+mod commands;
 mod table;
 
 /// The end of the window in all dry runs, on the dot.
