@@ -341,7 +341,7 @@ mod tests {
             ("alertloop conditions list --output json", true),
             ("alertloop conditions check", false),
             ("alertloop conditions check a.toml b.toml", true),
-            ("alertloop conditions import - --to conditions", true),
+            ("alertloop conditions import - --to conditions --indices logs-* --time-field t", true),
             ("alertloop conditions import a.json --overwrite", false),
             ("alertloop dead-letters", false),
             ("alertloop dead-letters list --reason json --source - --output json", true),

@@ -48,6 +48,7 @@ Says in one sentence what each does, or what is wrong in which line. The store i
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   alertloop conditions import conditions.json --to provisioning/conditions
+  alertloop conditions import streams.json --to ./conditions --indices 'logs-*' --time-field timestamp
   curl -su admin http://graylog:9000/api/streams | alertloop conditions import - --to ./conditions
   alertloop conditions import content-pack.json
 
@@ -77,6 +78,12 @@ pub(super) enum Action {
         /// The folder to write to; made where it is not there
         #[arg(long, value_name = "DIR")]
         to: Option<PathBuf>,
+        /// The indices where these messages are in OpenSearch; else those of the sessions
+        #[arg(long, value_name = "PATTERN")]
+        indices: Option<String>,
+        /// The field with their time; else that of the sessions
+        #[arg(long, value_name = "FIELD")]
+        time_field: Option<String>,
         /// Replace files that are there
         #[arg(long, requires = "to")]
         overwrite: bool,
@@ -89,8 +96,9 @@ pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::List(table) => list(table),
         Action::Check { files, table } => check(files, table),
-        Action::Import { file, to, overwrite, table } => {
-            import(file, to.as_deref(), *overwrite, table)
+        Action::Import { file, to, indices, time_field, overwrite, table } => {
+            let own = [indices.as_deref(), time_field.as_deref()];
+            import(file, to.as_deref(), own, *overwrite, table)
         }
     }
 }
@@ -229,13 +237,17 @@ impl fmt::Display for Report {
 fn import(
     path: &Path,
     to: Option<&Path>,
+    [indices, time_field]: [Option<&str>; 2],
     overwrite: bool,
     table: &TableArgs,
 ) -> anyhow::Result<ExitCode> {
     let config = configure(&table.settings)?;
     let settings = app::provision_settings(&config);
     let text = given(path)?;
-    let read = import::read(&text, settings.for_conditions());
+    let mut defaults = settings.for_conditions();
+    defaults.index_pattern = indices.unwrap_or(defaults.index_pattern);
+    defaults.time_field = time_field.unwrap_or(defaults.time_field);
+    let read = import::read(&text, defaults);
     let all = read.map_err(|fault| anyhow!("{}: {fault}", path.display()))?;
     let named = named(all);
     if let Some(dir) = to {

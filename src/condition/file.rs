@@ -19,6 +19,7 @@ use toml::{Spanned, Value};
 use super::{
     Condition, Expression, Schedule, Side, Stream, Test,
     expression::percentile,
+    monitor::group_name,
     series::{self, Function, Series},
 };
 
@@ -349,13 +350,14 @@ impl File {
             None => Vec::new(),
             Some(fields) => {
                 let list = fields.get_ref();
-                let mut seen: Vec<&String> = Vec::new();
+                let mut seen: Vec<String> = Vec::new();
                 for field in list {
-                    if field.trim().is_empty() || seen.contains(&field) {
+                    let name = group_name(field);
+                    if field.trim().is_empty() || seen.contains(&name) {
                         let what = "`group_by` must be a list of different fields";
                         return Err(At(fields.span(), what.to_owned()));
                     }
-                    seen.push(field);
+                    seen.push(name);
                 }
                 if list.iter().any(|field| field.contains("{{")) {
                     return Err(At(fields.span(), template("group_by")));

@@ -111,7 +111,7 @@ impl Condition {
                 search["aggregations"] = aggregations.into();
             }
         } else {
-            let source = |field: &String| json!({field: {"terms": {"field": field}}});
+            let source = |field: &String| json!({group_name(field): {"terms": {"field": field}}});
             let sources: Vec<_> = groups.iter().map(source).collect();
             let mut all = json!({"composite": {"size": PAGE, "sources": sources}});
             if !aggregations.is_empty() {
@@ -170,6 +170,14 @@ fn bucket_level(expression: &Expression) -> Value {
 fn params(numbers: &[f64]) -> Value {
     let number = |(at, number): (usize, &f64)| (format!("t{at}"), json!(number));
     numbers.iter().enumerate().map(number).collect::<Map<_, _>>().into()
+}
+
+/// The name of what makes groups by a field. The store keeps a group's keys in its alert under these
+/// names, all monitors' in one index: `host.name` of the one and `host` of another would be an object
+/// and a text in the same place, and the alerts of the second one would be lost.
+#[must_use]
+pub fn group_name(field: &str) -> String {
+    field.replace('.', "_")
 }
 
 /// A query string that finds the values of a field which OpenSearch would take for a template when it

@@ -24,6 +24,7 @@ use crate::{
     support::{self, App, Store},
 };
 
+mod commands;
 mod table;
 
 /// The end of the window in all dry runs, on the dot.
@@ -571,6 +572,10 @@ async fn a_condition_that_fires_becomes_one_record_and_each_group_its_own() {
     assert_eq!(count["tags"], json!(["logins"]));
     let want = "Stream had 3 messages in the last 10 minutes with trigger condition more than 2 messages. (Current grace time: 0 minutes)";
     assert_eq!(count["message"], want);
+    for one in of(&names[1]) {
+        let host = one["host"]["name"].as_str().expect("the key in its field");
+        assert!(one["message"].as_str().is_some_and(|text| text.starts_with(host)), "{one:#}");
+    }
     let mut messages: Vec<_> = of(&names[1]).iter().map(|one| one["message"].to_string()).collect();
     messages.sort();
     assert!(
