@@ -189,8 +189,19 @@ pub fn event_of(notice: &Notice, view: &View) -> Value {
         "fields": part("fields", json!({})),
         "group_by_fields": part("group_by_fields", json!({})),
         "aggregation_conditions": part("aggregation_conditions", json!({})),
-        "replay_info": null,
+        "replay_info": replay(notice, view),
     })
+}
+
+/// The search that led to an event of Graylog, where Graylog has one: of its query nothing is known.
+fn replay(notice: &Notice, view: &View) -> Option<Value> {
+    let alert = &notice.alert;
+    let (start, end) = (alert.start?, alert.end?);
+    alert.url.as_deref().filter(|url| url.ends_with("/replay-search"))?;
+    Some(json!({
+        "timerange_start": time(start), "timerange_end": time(end), "query": "",
+        "streams": view.stream.id.iter().collect::<Vec<_>>(), "filters": [],
+    }))
 }
 
 /// The alert's own id, else that of its record.

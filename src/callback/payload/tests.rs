@@ -239,6 +239,16 @@ fn an_event_has_all_that_graylogs_has() {
 }
 
 #[test]
+fn an_event_that_graylog_can_replay_stays_one() {
+    let mut notice = sample();
+    assert_eq!(event(&notice)["event"]["replay_info"], Value::Null);
+    notice.alert.url = Some("https://graylog.example/alerts/1/replay-search".to_owned());
+    let info = &event(&notice)["event"]["replay_info"];
+    assert_eq!(info["timerange_start"], "2026-11-07T07:59:00.000Z");
+    assert_eq!(info["streams"], json!(["55f1509dbee8e2841898eb64"]));
+}
+
+#[test]
 fn priorities_are_the_other_way_round_of_severities() {
     for (severity, want) in [(0, 0), (20, 0), (40, 1), (60, 2), (80, 3), (100, 4)] {
         assert_eq!(priority(severity), want, "{severity}");
