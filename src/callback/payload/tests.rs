@@ -134,6 +134,21 @@ fn what_graylog_sent_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn what_a_newer_graylog_sent_gets_no_older_keys() {
+    let mut notice = read(&example());
+    notice.alert.source = Source::Graylog;
+    if let Some(occasion) = &mut notice.alert.occasion {
+        occasion.condition.title = Some("Many".to_owned());
+        occasion.condition.description = None;
+    }
+    let body = graylog(&notice);
+    let condition = body["check_result"]["triggered_condition"].as_object().unwrap();
+    let keys: Vec<&str> = condition.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["created_at", "creator_user_id", "id", "parameters", "title", "type"]);
+    assert_eq!(condition["type"], "message_count");
+}
+
+#[test]
 fn every_alert_has_the_keys_and_types_of_the_example() {
     let (mut want, mut lists) = (Vec::new(), example());
     shape(&lists, "", &mut want);
