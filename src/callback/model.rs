@@ -1,4 +1,4 @@
-//! What a template sees of an alert: a value at each of the known [`names`](super::names). Pure.
+//! What a template sees of an alert: a value at each of the known names (`names.rs`). Pure.
 //!
 //! Messages of the backlog become values only where a template looks at them.
 

@@ -161,7 +161,13 @@ fn mended(channel: &str, why: &str) -> String {
     if why.contains("LOCKED") {
         return format!("the channel {channel} is switched off; switch it on in Dashboards");
     }
-    if why.contains("Unable to find a Notification Channel") {
+    // The others where nobody has saved a monitor yet: 2.19.4 and 3.8.0.
+    let missing = [
+        "Unable to find a Notification Channel",
+        "Configured indices are not found: [.opendistro-alerting-config]",
+        "Failed to search indices [.opendistro-alerting-config]",
+    ];
+    if missing.iter().any(|words| why.contains(words)) {
         return format!("there is no channel {channel}; make it, or correct `channel`");
     }
     format!("the store did not send it: {why}")

@@ -28,31 +28,35 @@ pub fn time(at: Timestamp) -> String {
 /// The body of Graylog's HTTP alarm callback: `check_result` and `stream`.
 ///
 /// Keys and types are those of the documentation's example. A condition with a title has it besides,
-/// and its type in small letters, as since Graylog 2.1.
+/// and its type in small letters, as since Graylog 2.1. What such a Graylog sent without the older keys
+/// is sent without them again.
 #[must_use]
 pub fn graylog(notice: &Notice) -> Value {
     let view = View::of(notice);
     let at = time(view.triggered_at);
     let condition = &view.condition;
     let kind = condition.kind.as_deref().unwrap_or("unknown").to_owned();
-    let shown = if condition.title.is_some() { kind.clone() } else { kind.to_uppercase() };
+    let is_newer = notice.alert.source == Source::Graylog && condition.description.is_none();
+    let is_small = is_newer || condition.title.is_some();
+    let shown = if is_small { kind.clone() } else { kind.to_uppercase() };
     let created = condition.created_at.clone().unwrap_or_else(|| at.clone());
     let creator = condition.creator.clone().unwrap_or_else(|| CREATOR.to_owned());
     let mut parameters = condition.parameters.clone();
-    for name in ["grace", "backlog"] {
-        parameters.entry(name).or_insert(json!(0));
-    }
     let mut triggered = json!({
         "id": known(condition.id.as_deref()),
         "type": shown,
         "created_at": created,
         "creator_user_id": creator,
-        "grace": view.parameter("grace"),
-        "parameters": parameters,
-        "description": view.condition_description(),
-        "type_string": shown,
-        "backlog": view.parameter("backlog"),
     });
+    if !is_newer {
+        for name in ["grace", "backlog"] {
+            parameters.entry(name).or_insert(json!(0));
+            triggered[name] = json!(view.parameter(name));
+        }
+        triggered["description"] = json!(view.condition_description());
+        triggered["type_string"] = json!(shown);
+    }
+    triggered["parameters"] = json!(parameters);
     let mut listed = json!({
         "creator_user_id": creator,
         "created_at": created,
@@ -177,7 +181,7 @@ pub fn event_of(notice: &Notice, view: &View) -> Value {
         "streams": [ALL_EVENTS],
         "source_streams": view.stream.id.iter().collect::<Vec<_>>(),
         "message": view.description,
-        "source": CREATOR,
+        "source": part("source", json!(CREATOR)),
         "key_tuple": part("key_tuple", tuple),
         "key": key,
         "priority": parameters.get("priority").cloned().unwrap_or_else(|| json!(priority(alert.severity))),
@@ -189,8 +193,19 @@ pub fn event_of(notice: &Notice, view: &View) -> Value {
         "fields": part("fields", json!({})),
         "group_by_fields": part("group_by_fields", json!({})),
         "aggregation_conditions": part("aggregation_conditions", json!({})),
-        "replay_info": null,
+        "replay_info": replay(notice, view),
     })
+}
+
+/// The search that led to an event of Graylog, where Graylog has one: of its query nothing is known.
+fn replay(notice: &Notice, view: &View) -> Option<Value> {
+    let alert = &notice.alert;
+    let (start, end) = (alert.start?, alert.end?);
+    alert.url.as_deref().filter(|url| url.ends_with("/replay-search"))?;
+    Some(json!({
+        "timerange_start": time(start), "timerange_end": time(end), "query": "",
+        "streams": view.stream.id.iter().collect::<Vec<_>>(), "filters": [],
+    }))
 }
 
 /// The alert's own id, else that of its record.

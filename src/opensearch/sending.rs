@@ -7,7 +7,7 @@
 //! which hold the message: so nothing in it is taken for a template.
 //!
 //! Source: `TransportExecuteMonitorAction.kt` and `QueryLevelMonitorRunner.kt` of Alerting; seen on
-//! 3.4.0, where a text of 1 MB arrived as it was, in 60 ms.
+//! 2.19.4, 3.4.0 and 3.8.0, where a text of 1 MB arrived as it was.
 
 use opensearch::http::Method;
 use serde_json::{Value, json};

@@ -134,6 +134,21 @@ fn what_graylog_sent_is_sent_again_as_it_was() {
 }
 
 #[test]
+fn what_a_newer_graylog_sent_gets_no_older_keys() {
+    let mut notice = read(&example());
+    notice.alert.source = Source::Graylog;
+    if let Some(occasion) = &mut notice.alert.occasion {
+        occasion.condition.title = Some("Many".to_owned());
+        occasion.condition.description = None;
+    }
+    let body = graylog(&notice);
+    let condition = body["check_result"]["triggered_condition"].as_object().unwrap();
+    let keys: Vec<&str> = condition.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["created_at", "creator_user_id", "id", "parameters", "title", "type"]);
+    assert_eq!(condition["type"], "message_count");
+}
+
+#[test]
 fn every_alert_has_the_keys_and_types_of_the_example() {
     let (mut want, mut lists) = (Vec::new(), example());
     shape(&lists, "", &mut want);
@@ -236,6 +251,16 @@ fn an_event_has_all_that_graylogs_has() {
         body["event"]["origin_context"],
         "urn:graylog:message:es:graylog_7:b7b08150-57a0-11e5-b2a2-000000000001"
     );
+}
+
+#[test]
+fn an_event_that_graylog_can_replay_stays_one() {
+    let mut notice = sample();
+    assert_eq!(event(&notice)["event"]["replay_info"], Value::Null);
+    notice.alert.url = Some("https://graylog.example/alerts/1/replay-search".to_owned());
+    let info = &event(&notice)["event"]["replay_info"];
+    assert_eq!(info["timerange_start"], "2026-11-07T07:59:00.000Z");
+    assert_eq!(info["streams"], json!(["55f1509dbee8e2841898eb64"]));
 }
 
 #[test]
