@@ -85,7 +85,7 @@ fn event() -> Value {
             "message": format!("DENY tcp 10.3.{}.9:{} -> 198.51.100.7:23 policy 17 session {n}", n % 256, 40_000 + n),
             "timestamp": "2026-11-04T09:55:01.000Z", "stream_ids": ["5a0c11d2e4b0f3a9c7d81e21"],
             "fields": {
-                "gl2_remote_ip": "192.0.2.7", "gl2_remote_port": 40_001, "gl2_source_input": "55f15092bee8e2841898eb53",
+                "gl2_remote_ip": "192.0.2.7", "gl2_remote_port": 40_001, "gl2_source_input": "6a1f20a1be01d2331c8e7b03",
                 "gl2_source_node": "7b1e2c88-0a3f-4c55-9d10-5f4e0a6b9c21", "source_ip": format!("10.3.{}.9", n % 256),
                 "source_port": 40_000 + n, "destination_ip": "198.51.100.7", "destination_port": 23,
                 "network_transport": "tcp", "event_action": "deny", "policy_id": 17, "user_name": format!("user{}", n % 40),

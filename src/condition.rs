@@ -1,7 +1,7 @@
 //! Conditions on streams, as Graylog has them: one TOML file each, compiled to a monitor that
 //! OpenSearch Alerting runs. Pure.
 //!
-//! A file becomes a [`Condition`] ([`file`]), a condition a monitor ([`monitor`]), and what its
+//! A file becomes a [`Condition`] ([`mod@file`]), a condition a monitor ([`monitor`]), and what its
 //! message brings back an `Occasion` (the intake). Each type of condition comes down to one
 //! [`Expression`] over [`series`], so that there is one way to compile, and one to explain.
 

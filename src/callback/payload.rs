@@ -42,6 +42,8 @@ pub fn graylog(notice: &Notice) -> Value {
     let created = condition.created_at.clone().unwrap_or_else(|| at.clone());
     let creator = condition.creator.clone().unwrap_or_else(|| CREATOR.to_owned());
     let mut parameters = condition.parameters.clone();
+    // Ours, and nothing that Graylog has.
+    parameters.remove("callbacks");
     let mut triggered = json!({
         "id": known(condition.id.as_deref()),
         "type": shown,

@@ -17,17 +17,17 @@ pub fn sample() -> Notice {
     let text = |text: &str| Some(text.to_owned());
     let message = |number: i64, said: &str| Message {
         index: text("graylog_7"),
-        id: Some(format!("b7b08150-57a0-11e5-b2a2-00000000000{number}")),
+        id: Some(format!("c4d7e2a0-91b3-11f1-8f0c-00000000000{number}")),
         message: text(said),
         source: text("web-1.example.org"),
         timestamp: Some(at(-number).to_string()),
-        stream_ids: vec!["55f1509dbee8e2841898eb64".to_owned()],
+        stream_ids: vec!["6a1f20c4be01d2331c8e7b10".to_owned()],
         fields: object(json!({"level": 3, "facility": "shop", "full_message": said})),
     };
     let description = "Stream had 2 messages in the last 1 minutes with trigger condition more than 1 messages. (Current grace time: 1 minutes)";
     let occasion = Occasion {
         condition: Condition {
-            id: text("5e7a9c8d-9bb1-47b6-b8db-4a3a83a25e0c"),
+            id: text("3c0e1b52-77d4-4f0a-9a65-1d2f84c6b7e9"),
             kind: text("message_count"),
             title: text("Too many errors"),
             description: text("time: 1, threshold_type: more, threshold: 1, grace: 1"),
@@ -38,7 +38,7 @@ pub fn sample() -> Notice {
             ),
         },
         stream: Stream {
-            id: text("55f1509dbee8e2841898eb64"),
+            id: text("6a1f20c4be01d2331c8e7b10"),
             title: text("Errors in production"),
             description: text("Every error of the shop"),
             rest: object(json!({"matching_type": "AND", "rules": [], "disabled": false})),
@@ -58,7 +58,7 @@ pub fn sample() -> Notice {
         start: Some(at(-60)),
         end: Some(at(0)),
         message: text(description),
-        url: text("https://graylog.example.org/streams/55f1509dbee8e2841898eb64"),
+        url: text("https://graylog.example.org/streams/6a1f20c4be01d2331c8e7b10"),
         occasion: Some(Box::new(occasion)),
         hits: Some(2),
         ..Alert::of(Source::OpenSearch)

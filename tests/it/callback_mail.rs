@@ -107,7 +107,7 @@ async fn graylogs_template_arrives_with_its_backlog() {
     let text = mail["text"].as_str().expect("a text").replace("\r\n", "\n");
     for want in [
         "Stream title: Errors in production\n",
-        "Triggered condition: 5e7a9c8d-9bb1-47b6-b8db-4a3a83a25e0c:message_count={time: 1, threshold_type: more, threshold: 1, grace: 1}, stream:={55f1509dbee8e2841898eb64: \"Errors in production\"}\n",
+        "Triggered condition: 3c0e1b52-77d4-4f0a-9a65-1d2f84c6b7e9:message_count={time: 1, threshold_type: more, threshold: 1, grace: 1}, stream:={6a1f20c4be01d2331c8e7b10: \"Errors in production\"}\n",
         "\nsource: web-1.example.org | message: WARN: <b>this is a sample</b>, not a real message { ",
         "\nsource: web-1.example.org | message: ERROR: this is a sample, not a real message { ",
     ] {

@@ -145,7 +145,7 @@ async fn a_legacy_callback_that_is_repeated_is_one_record_and_the_next_alert_ano
     assert_eq!(first["firstPacket"], "2015-09-10T09:44:54.749Z");
     assert_eq!(first["event"]["hits"], 2);
     assert_eq!(first["event"]["severity"], 40);
-    assert_eq!(first["rule"]["id"], "5e7a9c8d-9bb1-47b6-b8db-4a3a83a25e0c");
+    assert_eq!(first["rule"]["id"], "3c0e1b52-77d4-4f0a-9a65-1d2f84c6b7e9");
     assert_eq!(first["related"]["ip"], json!(["127.0.0.1"]));
     app.stop().await;
 }

@@ -24,6 +24,7 @@ mod doctor;
 mod email;
 mod foreign;
 mod graylog;
+mod graylog_loop;
 mod intake;
 mod kinds;
 mod lease;

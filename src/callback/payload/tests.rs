@@ -28,8 +28,8 @@ fn example() -> Value {
                 "index": "graylog2_7",
                 "message": "WARN: something",
                 "fields": {"gl2_remote_ip": "192.0.2.1", "gl2_remote_port": 56498},
-                "id": "b7b08150-57a0-11e5-b2a2-d6b4cd83d1d5",
-                "stream_ids": ["55f1509dbee8e2841898eb64"],
+                "id": "c4d7e2a0-91b3-11f1-8f0c-0242ac120007",
+                "stream_ids": ["6a1f20c4be01d2331c8e7b10"],
                 "source": "192.0.2.1",
                 "timestamp": "2026-01-02T03:05:49.284Z"
             }]
@@ -41,8 +41,8 @@ fn example() -> Value {
             "description": "some stream",
             "created_at": "2026-01-01T00:00:00.000Z",
             "disabled": false,
-            "rules": [{"field": "gl2_source_input", "stream_id": "55f1509dbee8e2841898eb64",
-                "id": "55f150b5bee8e2841898eb7f", "type": 1, "inverted": false, "value": "55f15092bee8e2841898eb53"}],
+            "rules": [{"field": "gl2_source_input", "stream_id": "6a1f20c4be01d2331c8e7b10",
+                "id": "6a1f20d9be01d2331c8e7b2a", "type": 1, "inverted": false, "value": "6a1f20a1be01d2331c8e7b03"}],
             "alert_conditions": [{
                 "creator_user_id": "operator",
                 "created_at": "2026-01-02T03:04:05.006Z",
@@ -50,7 +50,7 @@ fn example() -> Value {
                 "type": "message_count",
                 "parameters": {"grace": 4, "threshold": 2, "threshold_type": "more", "backlog": 5, "time": 2}
             }],
-            "id": "55f1509dbee8e2841898eb64",
+            "id": "6a1f20c4be01d2331c8e7b10",
             "title": "some",
             "content_pack": null
         }
@@ -92,7 +92,7 @@ fn read(example: &Value) -> Notice {
             message: text(&message["message"]),
             source: text(&message["source"]),
             timestamp: text(&message["timestamp"]),
-            stream_ids: vec!["55f1509dbee8e2841898eb64".to_owned()],
+            stream_ids: vec!["6a1f20c4be01d2331c8e7b10".to_owned()],
             fields: object(&message["fields"]),
         }],
     };
@@ -249,7 +249,7 @@ fn an_event_has_all_that_graylogs_has() {
     assert_eq!(body["event"]["priority"], 2);
     assert_eq!(
         body["event"]["origin_context"],
-        "urn:graylog:message:es:graylog_7:b7b08150-57a0-11e5-b2a2-000000000001"
+        "urn:graylog:message:es:graylog_7:c4d7e2a0-91b3-11f1-8f0c-000000000001"
     );
 }
 
@@ -260,7 +260,7 @@ fn an_event_that_graylog_can_replay_stays_one() {
     notice.alert.url = Some("https://graylog.example/alerts/1/replay-search".to_owned());
     let info = &event(&notice)["event"]["replay_info"];
     assert_eq!(info["timerange_start"], "2026-11-07T07:59:00.000Z");
-    assert_eq!(info["streams"], json!(["55f1509dbee8e2841898eb64"]));
+    assert_eq!(info["streams"], json!(["6a1f20c4be01d2331c8e7b10"]));
 }
 
 #[test]

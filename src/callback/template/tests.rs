@@ -82,20 +82,20 @@ fn graylogs_legacy_mail_is_printed_as_graylog_prints_it() {
     let fields = |said: &str, n: u8| {
         let at = if n == 1 { "2026-11-07T07:59:59Z" } else { "2026-11-07T07:59:58Z" };
         format!(
-            "source: web-1.example.org | message: {said} {{ facility: shop | full_message: {said} | level: 3 | timestamp: {at} | _id: b7b08150-57a0-11e5-b2a2-00000000000{n} }}"
+            "source: web-1.example.org | message: {said} {{ facility: shop | full_message: {said} | level: 3 | timestamp: {at} | _id: c4d7e2a0-91b3-11f1-8f0c-00000000000{n} }}"
         )
     };
     let want = format!(
         "##########\n\
          Alert Description: {description}\n\
          Date: 2026-11-07T08:00:00.000Z\n\
-         Stream ID: 55f1509dbee8e2841898eb64\n\
+         Stream ID: 6a1f20c4be01d2331c8e7b10\n\
          Stream title: Errors in production\n\
          Stream description: Every error of the shop\n\
          Alert Condition Title: Too many errors\n\
-         Stream URL: https://graylog.example.org/streams/55f1509dbee8e2841898eb64\n\
+         Stream URL: https://graylog.example.org/streams/6a1f20c4be01d2331c8e7b10\n\
          \n\
-         Triggered condition: 5e7a9c8d-9bb1-47b6-b8db-4a3a83a25e0c:message_count={{time: 1, threshold_type: more, threshold: 1, grace: 1}}, stream:={{55f1509dbee8e2841898eb64: \"Errors in production\"}}\n\
+         Triggered condition: 3c0e1b52-77d4-4f0a-9a65-1d2f84c6b7e9:message_count={{time: 1, threshold_type: more, threshold: 1, grace: 1}}, stream:={{6a1f20c4be01d2331c8e7b10: \"Errors in production\"}}\n\
          ##########\n\n\
          Last messages accounting for this alert:\n\
          {}\n\n{}\n\n\n",
@@ -120,7 +120,7 @@ fn graylogs_mail_of_today_is_printed() {
         "Timestamp:            2026-11-07T08:00:00.000Z\n",
         "Key:                  \n",
         "Alert:                true\n",
-        "Source Streams:       55f1509dbee8e2841898eb64\n",
+        "Source Streams:       6a1f20c4be01d2331c8e7b10\n",
         "\nsource: web-1.example.org | message: ERROR: ",
     ] {
         assert!(text.contains(part), "{part}: {text}");

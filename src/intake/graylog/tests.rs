@@ -68,9 +68,9 @@ fn the_documentations_callback_is_read_whole() {
         (alert.source, alert.phase, alert.id.as_deref()),
         (Source::Graylog, Phase::Stored, None)
     );
-    assert_eq!(alert.rule.id.as_deref(), Some("5e7a9c8d-9bb1-47b6-b8db-4a3a83a25e0c"));
+    assert_eq!(alert.rule.id.as_deref(), Some("3c0e1b52-77d4-4f0a-9a65-1d2f84c6b7e9"));
     assert_eq!(alert.rule.name.as_deref(), Some("MESSAGE_COUNT"), "there was no title then");
-    assert_eq!(alert.trigger.id.as_deref(), Some("55f1509dbee8e2841898eb64"));
+    assert_eq!(alert.trigger.id.as_deref(), Some("6a1f20c4be01d2331c8e7b10"));
     assert!(alert.trigger.name.as_deref().is_some_and(|text| text.starts_with("Stream had 2")));
     assert_eq!(alert.message, alert.trigger.name);
     assert_eq!(
@@ -81,7 +81,7 @@ fn the_documentations_callback_is_read_whole() {
     assert_eq!(
         alert.url.as_deref(),
         Some(
-            "streams/55f1509dbee8e2841898eb64/search?rangetype=absolute&from=2015-09-10T09:44:54.749Z&to=2015-09-10T09:45:54.749Z&q=*"
+            "streams/6a1f20c4be01d2331c8e7b10/search?rangetype=absolute&from=2015-09-10T09:44:54.749Z&to=2015-09-10T09:45:54.749Z&q=*"
         )
     );
     let occasion = alert.occasion.unwrap();
@@ -98,9 +98,9 @@ fn the_documentations_callback_is_read_whole() {
     let kept: Value = serde_json::from_str(&alert.original.unwrap()).unwrap();
     assert_eq!(
         kept["matching_messages"]["ids"],
-        json!(["b7b08150-57a0-11e5-b2a2-d6b4cd83d1d5", "afd71342-57a0-11e5-b2a2-d6b4cd83d1d5"])
+        json!(["c4d7e2a0-91b3-11f1-8f0c-0242ac120007", "c1a90b36-91b3-11f1-8f0c-0242ac120007"])
     );
-    assert_eq!(kept["matching_messages"]["first"]["message"], "WARN: System is failing");
+    assert_eq!(kept["matching_messages"]["first"]["message"], "WARN: the queue is nearly full");
     assert_eq!(kept["check_result"]["triggered_condition"]["parameters"]["backlog"], 5);
 }
 
