@@ -261,3 +261,58 @@ async fn a_condition_calls_back_with_its_backlog_and_keeps_its_grace() {
     monitor.remove().await;
     channel.remove().await;
 }
+
+/// The server is away, then lets nobody in with the old password, then refuses one receiver for good
+/// and puts the other off once. The mail comes once, and history says all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_is_tried_until_it_is_taken_and_its_history_says_why_it_was_not() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = port.expect("a free port").port();
+    let dir = tempfile::tempdir().expect("a directory");
+    let password = dir.path().join("password");
+    fs::write(&password, "hunter2-old\n").expect("a file");
+    let callback = format!(
+        "[[callback]]\nname = 'mail'\ntype = 'email'\nserver = '127.0.0.1'\nport = {port}\ntls = 'none'\n\
+         from = 'soc@example.org'\nto = ['duty@example.org', 'gone@example.org']\nuser = 'soc'\n\
+         password_file = '{}'\n",
+        password.display()
+    );
+    let process = Process::serve(&settings_with(&Store::away(), dir.path(), &callback));
+    let request = client().post(process.url("/mapi/alert/graylog"));
+    let answer = Answer::of(request.header("x-alertloop-token", TOKEN).body(CALLBACK)).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let waits = async |why: &str| {
+        let waits = |items: &[Value]| {
+            let reason = |one: &Value| one["reason"].as_str().unwrap_or_default().to_owned();
+            items.len() == 1 && items[0]["state"] == "pending" && reason(&items[0]).contains(why)
+        };
+        deliveries(&process, waits).await;
+    };
+    waits("cannot connect").await;
+    let server = match MailServer::start_with(
+        &json!({"username": "soc", "password": "hunter2-new", "port": port,
+        "receivers": {"gone@example.org": ["550 no such user"], "duty@example.org": ["450 later", ""]}}),
+    ) {
+        Ok(server) => server,
+        Err(why) => return skip(&why),
+    };
+    waits("535").await;
+    fs::write(&password, "hunter2-new\n").expect("a file");
+    let done = deliveries(&process, |items| count(items, "delivered") == 1).await;
+    let one = client().get(process.url(&format!("/mapi/deliveries/{}", done[0]["id"])));
+    let one = Answer::of(one).await.json;
+    let runs = one["runs"].as_array().expect("runs");
+    let answers: Vec<_> = runs.iter().map(|run| run["outcome"].as_str().expect("one")).collect();
+    let (last, before) = answers.split_last().expect("runs");
+    assert_eq!((*last, before.iter().all(|outcome| *outcome == "again")), ("delivered", true));
+    assert!(before.len() >= 3, "{runs:#?}");
+    let told = runs.last().expect("one")["answer"].as_str().expect("an answer");
+    assert!(told.contains("not taken: gone@example.org: 550 no such user"), "{told}");
+    let mails: Vec<_> = server.rest().into_iter().filter(|one| one["mail"].is_string()).collect();
+    assert_eq!(mails.len(), 1, "{mails:#?}");
+    assert_eq!(mails[0]["to"], json!(["duty@example.org"]));
+    let text = mails[0]["text"].as_str().expect("a text");
+    assert!(text.contains("the queue is nearly full"), "its backlog: {text}");
+    assert!(!format!("{:?} {one}", process.log()).contains("hunter2"), "a password is shown");
+    process.kill();
+}

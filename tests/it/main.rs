@@ -16,6 +16,7 @@ mod acknowledge;
 mod auth_setup;
 mod callback_channel;
 mod callback_mail;
+mod callback_tls;
 mod callbacks;
 mod compat;
 mod conditions;
