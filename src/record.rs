@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::alert::{Alert, Phase};
+use crate::alert::{Alert, Phase, Source};
 
 mod buckets;
 pub mod compat;
@@ -121,14 +121,19 @@ fn key(alert: &Alert, receipt: Receipt) -> String {
     }
     let rule = alert.rule.id.as_deref().or(alert.rule.name.as_deref());
     let trigger = alert.trigger.id.as_deref().or(alert.trigger.name.as_deref());
-    match (alert.end.or(alert.start), rule.or(trigger)) {
-        (Some(at), Some(_)) => hashed(&[
-            alert.source.name(),
-            rule.unwrap_or_default(),
-            trigger.unwrap_or_default(),
-            &at.as_millisecond().to_string(),
-        ]),
-        _ => hashed(&["body", receipt.hash]),
+    let Some((at, _)) = alert.end.or(alert.start).zip(rule.or(trigger)) else {
+        return hashed(&["body", receipt.hash]);
+    };
+    let at = at.as_millisecond().to_string();
+    let parts =
+        [alert.source.name(), rule.unwrap_or_default(), trigger.unwrap_or_default(), at.as_str()];
+    match &alert.trigger.name {
+        // Today's Graylog gives all groups of a run one time, one definition and one stream in its
+        // legacy callback: only what it says tells them apart.
+        Some(said) if alert.source == Source::Graylog => {
+            hashed(&[parts.as_slice(), &[said.as_str()]].concat())
+        }
+        _ => hashed(&parts),
     }
 }
 
@@ -178,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::alert::{
-        Body, Named, Source,
+        Body, Named,
         occasion::{Message, Occasion},
     };
 
@@ -260,6 +265,21 @@ mod tests {
             assert_eq!(record.id.len(), "261106-".len() + HASHED_KEY, "{strange}");
             assert_eq!(field(&record, "event.id"), Some(json!(strange)), "the id itself stays");
         }
+    }
+
+    #[test]
+    fn what_graylog_found_for_two_groups_at_once_is_two_records() {
+        // A legacy callback of today's Graylog has the id of the definition and the time of its
+        // run, which are the same for all groups; only what it says differs.
+        let of = |said: &str| Alert {
+            id: None,
+            rule: Named { id: Some("definition".to_owned()), name: None },
+            trigger: Named { id: Some("stream".to_owned()), name: Some(said.to_owned()) },
+            ..Alert { source: Source::Graylog, ..alert() }
+        };
+        let [one, other] = ["Logins: ada - count()=9", "Logins: bob - count()=7"].map(of);
+        assert_ne!(record(&one).id, record(&other).id);
+        assert_eq!(record(&one).id, record(&one.clone()).id);
     }
 
     #[test]

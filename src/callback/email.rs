@@ -35,6 +35,8 @@ const REMEMBERED: usize = 1_000;
 /// An e-mail that is ready but for its alert.
 #[derive(Clone, Debug)]
 pub struct Email {
+    /// The callback's name.
+    callback: String,
     server: String,
     port: u16,
     security: Security,
@@ -116,6 +118,13 @@ impl Taken {
 }
 
 impl Email {
+    /// As the mail of the callback of this name: mail servers drop a second mail of one Message-ID,
+    /// and two callbacks may have the same receivers.
+    #[must_use]
+    pub fn of(self, callback: &str) -> Self {
+        Self { callback: callback.to_owned(), ..self }
+    }
+
     /// Sends the mail of an alert. What it came to, and after how long it may be tried again, where
     /// that is known: a mail over the rate is not sent now, and not lost.
     pub async fn run(&self, notice: &Notice) -> (Ran, Option<Duration>) {

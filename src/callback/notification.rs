@@ -109,7 +109,13 @@ impl Notification {
             self.subject.render_model(&model).or_else(|_| usual_subject.render_model(&model));
         let subject = subject.map_err(|fault| format!("subject: {fault}"))?;
         let text = self.text.render_or(usual_text, &model);
-        let text = text.map_err(|fault| format!("text: {fault}"))?;
+        let text = match text.map_err(|fault| format!("text: {fault}"))? {
+            // The store would refuse it for good: "Message content missing".
+            text if text.trim().is_empty() => {
+                usual_text.render_model(&model).map_err(|fault| format!("text: {fault}"))?
+            }
+            text => text,
+        };
         Ok((subject.replace(char::is_control, " "), text))
     }
 }
@@ -217,6 +223,16 @@ mod tests {
             let ran = judged("c", sent);
             assert_eq!((ran.outcome, ran.status), (outcome, status));
         }
+    }
+
+    #[test]
+    fn a_text_that_comes_out_empty_is_the_usual_one() {
+        // The store sends no empty text ("Message content missing"), however often it is asked.
+        let toml = "channel = 'c'\ntext = '${if backlog}${backlog_size} messages${end} '";
+        let message = toml::from_str::<Settings>(toml).map(Settings::build).unwrap().unwrap();
+        let usual = toml::from_str::<Settings>("channel = 'c'").map(Settings::build);
+        assert_eq!(message.message(&bare()), usual.unwrap().unwrap().message(&bare()));
+        assert_eq!(message.message(&sample()).unwrap().1, "2 messages ");
     }
 
     #[test]

@@ -231,7 +231,8 @@ fn callback(
         }
         Some("email") => {
             built(own, table, place, &mut faults, |settings: email::settings::Settings| {
-                settings.build(ground).map(|email| How::Email(Box::new(email)))
+                let name = common.as_ref().map_or("", |common| common.name.as_str());
+                settings.build(ground).map(|email| How::Email(Box::new(email.of(name))))
             })
         }
         Some("opensearch") => {

@@ -228,6 +228,13 @@ impl File {
             None => defaults.time_field.to_owned(),
             given => named("time_field", given.as_ref())?,
         };
+        if time_field.contains("{{") {
+            return Err(at(file.time_field.as_ref(), template("time_field")));
+        }
+        let fields = file.fields.clone().unwrap_or_default();
+        if fields.iter().any(|field| field.contains("{{")) {
+            return Err(At(0..0, template("fields")));
+        }
         let made = blake3::hash(format!("{indices:?} {query}").as_bytes()).to_hex();
         Ok(Stream {
             id: file.id.clone().unwrap_or_else(|| made[..24].to_owned()),
@@ -239,7 +246,7 @@ impl File {
             indices,
             query,
             time_field,
-            fields: file.fields.clone().unwrap_or_default(),
+            fields,
         })
     }
 
@@ -630,6 +637,8 @@ mod tests {
             ("stream.indices = []", "`indices` must be a pattern"),
             ("stream.indices = [1]", "`indices` must be a pattern"),
             ("id = \" \"", "`id` is missing or empty"),
+            ("stream.time_field = \"{{x}}\"", "`time_field` holds `{{`"),
+            ("stream.fields = [\"a\", \"{{x}}\"]", "`fields` holds `{{`"),
         ] {
             let fault = of(&format!("{COUNT}{line}")).unwrap_err();
             assert!(fault.contains(want), "{line}: {fault}");

@@ -12,7 +12,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Condition, file::Defaults};
+use super::{
+    Condition,
+    file::{self, Defaults},
+    write,
+};
 
 mod definition;
 mod legacy;
@@ -47,6 +51,9 @@ pub fn read(text: &str, defaults: Defaults<'_>) -> Result<Vec<Imported>, String>
         return Err(what.to_owned());
     }
     only_one_of_a_name(&mut all);
+    for one in &mut all {
+        only_what_can_be_read(one, defaults);
+    }
     Ok(all)
 }
 
@@ -107,22 +114,41 @@ fn plain(json: Value) -> Value {
 
 /// A monitor is known by its name, so a second one of the same gets a number.
 fn only_one_of_a_name(all: &mut [Imported]) {
-    let mut titles: BTreeMap<String, usize> = BTreeMap::new();
-    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+    let conditions = || all.iter().filter_map(|one| one.condition.as_ref().ok());
+    let mut titles: Names = conditions().map(|one| (one.title.clone(), false)).collect();
+    let mut ids: Names = conditions().map(|one| (one.id.clone(), false)).collect();
     for one in all {
         let Ok(condition) = &mut one.condition else { continue };
-        let count = titles.entry(condition.title.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            let title = format!("{} ({count})", condition.title);
+        if let Some(title) =
+            another(&mut titles, &condition.title, |n, name| format!("{name} ({n})"))
+        {
             one.notes.push(format!("another has its title: it is called {title:?} now"));
             condition.title = title;
         }
-        let count = ids.entry(condition.id.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            condition.id = format!("{}-{count}", condition.id);
+        if let Some(id) = another(&mut ids, &condition.id, |n, name| format!("{name}-{n}")) {
+            condition.id = id;
         }
+    }
+}
+
+/// All names that there are, and whether somebody has taken them.
+type Names = BTreeMap<String, bool>;
+
+/// A name that nobody has, where somebody has taken this one already.
+fn another(all: &mut Names, name: &str, numbered: fn(u32, &str) -> String) -> Option<String> {
+    let is_taken = all.insert(name.to_owned(), true) == Some(true);
+    let mut names = (2..).map(|number| numbered(number, name));
+    let name = is_taken.then(|| names.find(|name| !all.contains_key(name)))??;
+    all.insert(name.clone(), true);
+    Some(name)
+}
+
+/// A file that is written has to be read too: one that is not would keep provisioning from its work.
+fn only_what_can_be_read(one: &mut Imported, defaults: Defaults<'_>) {
+    let Ok(condition) = &one.condition else { return };
+    let text = write::file(condition, &one.notes);
+    if let Err(fault) = file::read(&text, &condition.id, defaults) {
+        one.condition = Err(format!("it makes no condition file: {}", fault.what));
     }
 }
 

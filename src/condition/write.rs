@@ -15,7 +15,7 @@ use super::{
 pub fn file(condition: &Condition, remarks: &[String]) -> String {
     let mut text = String::new();
     for remark in remarks {
-        let remark = remark.replace(['\n', '\r'], " ");
+        let remark = remark.replace(char::is_control, " ");
         line(&mut text, &format!("# {remark}"));
     }
     put(&mut text, "id", &quoted(&condition.id));

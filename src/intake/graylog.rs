@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of, lenient::Lenient};
+use super::{Undecodable, kind_of, lenient::Lenient, masked::masked};
 use crate::alert::Alert;
 
 mod custom;
@@ -106,6 +106,10 @@ pub fn decode(object: Map<String, Value>) -> Result<Alert, Undecodable> {
         }
         None => event::decode(object, &mut read)?,
     };
+    // A link may hold a secret too, and goes into the record and into mails.
+    if let Some(url) = &mut alert.url {
+        *url = String::from_utf8_lossy(&masked(url.as_bytes())).into_owned();
+    }
     if read.wrong {
         alert.tag("repaired");
     }

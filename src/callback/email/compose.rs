@@ -55,6 +55,7 @@ pub fn mail(email: &Email, model: &Model, notice: &Notice, now: Timestamp) -> Re
         plain
             .extend([format!("\n(templates that failed for this alert: {})\n", failed.join("; "))]);
     }
+    let (plain, html) = (body(&plain), html.as_deref().map(body));
     let mut builder = Message::builder()
         .from(email.from.clone())
         .subject(line(&subject, SUBJECT))
@@ -132,16 +133,29 @@ fn line(text: &str, most: usize) -> String {
     }
 }
 
+/// Without what mail servers refuse in a text, such as NUL and a carriage return by itself: one log
+/// line that holds it would keep the alert from everybody.
+fn body(text: &str) -> String {
+    let letter = |c: char| match c {
+        '\r' => '\n',
+        '\n' | '\t' => c,
+        c if c.is_ascii_control() => ' ',
+        c => c,
+    };
+    text.replace("\r\n", "\n").chars().map(letter).collect()
+}
+
 fn raw(name: &'static str, value: &str) -> HeaderValue {
     HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
 }
 
-/// The same for each try of the same delivery: made of the alert, its state and its receivers.
+/// The same for each try of the same delivery: made of the callback, the alert and its state.
 fn message_id(email: &Email, notice: &Notice) -> String {
     let alert = &notice.alert;
     let as_of = alert.as_of.or(alert.end).map(|at| at.to_string()).unwrap_or_default();
     let receivers: Vec<String> = email.receivers().map(|to| to.to_string()).collect();
     let parts = [
+        email.callback.clone(),
         identity(notice),
         alert.phase.action().to_owned(),
         as_of,

@@ -207,6 +207,7 @@ impl Settings {
         };
         let hello = hello.unwrap_or_else(|| from.email.domain().to_owned());
         Ok(Email {
+            callback: String::new(),
             server,
             port,
             security,

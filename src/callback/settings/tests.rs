@@ -178,3 +178,20 @@ fn a_program_must_be_there_and_runnable() {
     let How::Script(script) = read.unwrap().remove(0).how else { panic!("no script") };
     assert_eq!(script.user, None, "it is ours");
 }
+
+#[test]
+fn two_callbacks_that_mail_to_the_same_people_send_two_mails() {
+    let one = |name: &str| {
+        format!(
+            "[[callback]]\nname='{name}'\ntype='email'\nserver='mail.example.org'\n\
+             from='soc@example.org'\nto='a@example.org'\n"
+        )
+    };
+    let all = read_with(&(one("short") + &one("long")), &[]).unwrap();
+    let id = |callback: &Callback| {
+        let mail = callback.how.render(&crate::callback::sample::sample()).unwrap();
+        mail.lines().find(|line| line.starts_with("Message-ID: ")).unwrap().to_owned()
+    };
+    // Mail servers drop a second mail of the same Message-ID.
+    assert_ne!(id(&all[0]), id(&all[1]));
+}

@@ -192,17 +192,16 @@ fn unix_cron(quartz: &str) -> Result<String, String> {
         return Err(fault("has L, W or #, which OpenSearch does not know"));
     }
     let any = |field: &str| if field == "?" { "*".to_owned() } else { field.to_owned() };
-    let weekday = match *weekday {
-        field if is_names(field) || field.contains('/') => any(field),
-        field => field
-            .chars()
-            .map(|letter| match letter.to_digit(10) {
-                Some(digit @ 1..=7) => char::from_digit(digit - 1, 10).unwrap_or(letter),
-                _ => letter,
-            })
-            .collect::<String>()
-            .replace('?', "*"),
+    let day_of_unix = |letter: char| match letter.to_digit(10) {
+        Some(digit @ 1..=7) => char::from_digit(digit - 1, 10).unwrap_or(letter),
+        _ => letter,
     };
+    let weekdays = weekday.split(',').map(|part| {
+        // What stands behind the slash is a number of days, and no day.
+        let (days, step) = part.split_at(part.find('/').unwrap_or(part.len()));
+        any(&days.chars().map(day_of_unix).collect::<String>()) + step
+    });
+    let weekday = weekdays.collect::<Vec<_>>().join(",");
     Ok(format!("{minute} {hour} {} {} {weekday}", any(day), any(month)))
 }
 
@@ -301,6 +300,9 @@ mod tests {
             ("0 0 8 * * ?", Some("0 8 * * *")),
             ("0 0/15 * ? * MON-FRI", Some("0/15 * * * MON-FRI")),
             ("0 30 6 ? * 2-6 *", Some("30 6 * * 1-5")),
+            ("0 0 6 ? * 2-6/2", Some("0 6 * * 1-5/2")),
+            ("0 0 6 ? * MON,7", Some("0 6 * * MON,6")),
+            ("0 0 6 ? * */2", Some("0 6 * * */2")),
             ("0 0 0 1 JUL ?", Some("0 0 1 JUL *")),
             ("5 0 8 * * ?", None),
             ("0 0 8 L * ?", None),

@@ -180,7 +180,7 @@ fn query(rule: &Value) -> Result<String, String> {
     }
     let query = match kind {
         1 => format!("{field}:{}", Value::String(value)),
-        2 => format!("{field}:/{}/", value.replace('/', "\\/")),
+        2 => format!("{field}:/{}/", regex(&value)?),
         3 => format!("{field}:>{value}"),
         4 => format!("{field}:<{value}"),
         5 => format!("_exists_:{field}"),
@@ -191,6 +191,47 @@ fn query(rule: &Value) -> Result<String, String> {
     };
     let is_inverted = map.get("inverted").and_then(Value::as_bool).unwrap_or(false);
     Ok(if is_inverted { format!("(*:* NOT {query})") } else { query })
+}
+
+/// A regular expression of Java that has to be found somewhere in the value, as one of Lucene that has
+/// to be the whole value. Source: `RegexMatcher.java` of Graylog, `RegExp.java` of Lucene.
+fn regex(java: &str) -> Result<String, String> {
+    let fault = |what: &str| format!("its regular expression {java:?} has {what}");
+    let is_literal =
+        |head: &str| head.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+    let (start, rest) = java.strip_prefix('^').map_or((".*", java), |rest| ("", rest));
+    let (end, rest) = match rest.strip_suffix('$') {
+        Some(head) if !is_literal(head) => ("", head),
+        _ => (".*", rest),
+    };
+    let has_one_end = start.is_empty() || end.is_empty();
+    let is_in_group = rest.starts_with('(')
+        && rest.matches('(').count() == 1
+        && rest.rfind('|') < rest.rfind(')');
+    if has_one_end && rest.contains('|') && !is_in_group {
+        return Err(fault("^ or $ beside alternatives: write its query by hand"));
+    }
+    if rest.contains("(?") {
+        return Err(fault("(?, which Lucene does not know"));
+    }
+    let mut lucene = String::new();
+    let mut letters = rest.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                let next = letters.next().unwrap_or('\\');
+                if next.is_ascii_alphanumeric() && !"dDwWsS".contains(next) {
+                    return Err(fault(&format!("\\{next}, which Lucene does not know")));
+                }
+                lucene.extend([letter, next]);
+            }
+            // They mean something to Lucene, and nothing to Java.
+            '/' | '@' | '&' | '<' | '>' | '~' | '#' | '"' => lucene.extend(['\\', letter]),
+            _ => lucene.push(letter),
+        }
+    }
+    let is_open = !has_one_end && lucene.contains('|');
+    Ok(if is_open { format!("{start}({lucene}){end}") } else { format!("{start}{lucene}{end}") })
 }
 
 /// A text in a query string, where some letters mean something.
@@ -221,7 +262,19 @@ mod tests {
                 json!({"type": "EXACT", "field": "a b", "value": "x", "inverted": true}),
                 Ok(r#"(*:* NOT a\ b:"x")"#),
             ),
-            (json!({"type": 2, "field": "a", "value": "^/x.*"}), Ok(r"a:/^\/x.*/")),
+            (json!({"type": 2, "field": "a", "value": "^/x.*"}), Ok(r"a:/\/x.*.*/")),
+            (json!({"type": 2, "field": "a", "value": "fail"}), Ok("a:/.*fail.*/")),
+            (json!({"type": 2, "field": "a", "value": "^(ssh|su)d?$"}), Ok("a:/(ssh|su)d?/")),
+            (json!({"type": 2, "field": "a", "value": r"b\$"}), Ok(r"a:/.*b\$.*/")),
+            (json!({"type": 2, "field": "a", "value": "su|do"}), Ok("a:/.*(su|do).*/")),
+            (
+                json!({"type": 2, "field": "a", "value": "u@h<1>[@]\\/"}),
+                Ok(r"a:/.*u\@h\<1\>[\@]\/.*/"),
+            ),
+            (json!({"type": 2, "field": "a", "value": "^su|do$"}), Err("alternatives")),
+            (json!({"type": 2, "field": "a", "value": "(su)|do$"}), Err("alternatives")),
+            (json!({"type": 2, "field": "a", "value": "(?i)su"}), Err("(?")),
+            (json!({"type": 2, "field": "a", "value": r"\bsu"}), Err("\\b")),
             (json!({"type": 3, "field": "a", "value": "5"}), Ok("a:>5")),
             (json!({"type": 4, "field": "a", "value": 5}), Ok("a:<5")),
             (json!({"type": 5, "field": "a", "value": ""}), Ok("_exists_:a")),

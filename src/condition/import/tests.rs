@@ -194,3 +194,36 @@ fn titles_become_names_of_files() {
         assert_eq!(file_name(title), want, "{title}");
     }
 }
+
+#[test]
+fn what_would_be_no_condition_file_is_not_taken_over() {
+    let count = |more: &Value| {
+        let mut parameters = json!({"threshold": 1, "threshold_type": "more", "time": 5});
+        parameters.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        legacy("message_count", &parameters)
+    };
+    for (condition, want) in [
+        (count(&json!({"query": "a:\"{{x}}\""})), "`query` holds `{{`"),
+        (count(&json!({"time": 10_000_000})), "`time` must be a whole number"),
+        (legacy("field_content_value", &json!({"field": "a", "value": "{{x}}"})), "`value` holds"),
+    ] {
+        let all = read(&json!({"conditions": [condition]}).to_string(), DEFAULTS).unwrap();
+        let fault = all[0].condition.as_ref().unwrap_err();
+        assert!(fault.contains(want), "{fault}");
+    }
+}
+
+#[test]
+fn a_number_that_makes_a_name_unique_is_one_that_no_other_has() {
+    let named = |title: &str| {
+        let mut one = legacy("message_count", &json!({"threshold": 1, "time": 5}));
+        one["title"] = json!(title);
+        one
+    };
+    let all = imported(&json!({"conditions": [named("a"), named("a (2)"), named("a")]}));
+    let different = |of: fn(&Condition) -> &String| {
+        let all = all.iter().filter_map(|one| one.condition.as_ref().ok()).map(of);
+        all.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!((different(|one| &one.title), different(|one| &one.id)), (3, 3));
+}

@@ -67,13 +67,15 @@ fn message(text: &str) -> Map<String, Value> {
 fn entries(text: &str, is_next: impl Fn(&str) -> bool) -> Vec<(String, &str)> {
     let mut all = Vec::new();
     let mut rest = text;
+    // Each place is looked at once: the text of a message may hold any number of `fields={`.
+    let mut is_closed = true;
     while let Some(key) = key_at(rest) {
         let value = &rest[key.len() + 1..];
-        let skipped = if key == "fields" && value.starts_with('{') {
-            value
-                .match_indices("}, ")
-                .find(|(at, _)| is_next(&value[at + 3..]))
-                .map_or(0, |(at, _)| at)
+        let skipped = if is_closed && key == "fields" && value.starts_with('{') {
+            let mut ends = value.match_indices("}, ").map(|(at, _)| at);
+            let end = ends.find(|at| is_next(&value[at + 3..]));
+            is_closed = end.is_some();
+            end.unwrap_or(0)
         } else {
             0
         };
@@ -112,6 +114,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_text_of_nothing_but_openings_takes_no_longer_than_it_is() {
+        let begun = std::time::Instant::now();
+        for opening in ["fields={, ", "fields={}, x, ", "fields={a=b}, {", "}, {", "}, {message=, "]
+        {
+            let text = format!("[{{message={}}}]", opening.repeat(100_000));
+            assert!(messages(&text).is_some(), "{opening}");
+        }
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    }
 
     #[test]
     fn a_list_is_read_and_a_bare_text_is_a_list_of_one() {

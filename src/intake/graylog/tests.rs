@@ -236,6 +236,11 @@ fn what_a_template_breaks_is_mended_and_its_secret_is_not_kept() {
     assert_eq!(alert.tags, ["repaired"]);
     let original = alert.original.unwrap();
     assert!(original.contains("\"sdb\"") && original.contains("token=***"), "{original}");
+    assert_eq!(alert.url.as_deref(), Some("https://h/?token=***"));
+    let mut callback: Value = serde_json::from_str(LEGACY).unwrap();
+    callback["stream_url"] = json!("https://h/streams/1?api_key=s3cret-s3cret&q=*");
+    let alert = self::alert(&callback.to_string());
+    assert_eq!(alert.url.as_deref(), Some("https://h/streams/1?api_key=***&q=*"));
     assert!(!original.contains("s3cret"), "{original}");
 }
 

@@ -104,6 +104,22 @@ fn a_mail_goes_out_though_its_templates_fail() {
 }
 
 #[test]
+fn what_mail_servers_refuse_in_a_text_is_not_in_it() {
+    let email =
+        build(&format!("{LEAST}html = '<p>{{{{ alert.message }}}}</p>'")).expect("an e-mail");
+    let mut notice = sample();
+    let told = notice.alert.occasion.as_mut().expect("an occasion");
+    told.description = Some("a\0b\rc\r\nd\u{1b}[31m".to_owned());
+    notice.alert.message.clone_from(&told.description);
+    let mail =
+        compose::mail(&email, &Model::of(&notice), &notice, notice.received).expect("a mail");
+    let mail = String::from_utf8(mail.bytes).expect("UTF-8");
+    let rest = mail.replace("\r\n", "\n");
+    assert!(!rest.contains(|c: char| c.is_ascii_control() && c != '\n' && c != '\t'), "{rest:?}");
+    assert!(rest.contains("\n\na b\nc\nd [31m\n"), "{rest}");
+}
+
+#[test]
 fn a_password_is_never_printed() {
     let toml = format!("{LEAST}user = 'u'\npassword_env = 'MAIL_PASSWORD'");
     let email = build(&toml).expect("an e-mail");
