@@ -24,6 +24,7 @@ pub mod http;
 mod jmte;
 mod joda;
 pub mod json;
+mod mask;
 pub mod matching;
 pub mod model;
 mod names;

@@ -183,10 +183,15 @@ pub fn show(spool: &Spool, id: i64) -> rusqlite::Result<Option<Whole>> {
 }
 
 /// Makes deliveries pending again, with all the time that their callback gives them; tells how many.
+/// Where it is known which `callbacks` run, those of others stay as they are.
 ///
 /// # Errors
 /// When the spool cannot be written: then none is.
-pub async fn replay(spool: &Spool, selection: &Selection) -> Result<u64, AppendError> {
+pub async fn replay(
+    spool: &Spool,
+    selection: &Selection,
+    callbacks: Option<&[String]>,
+) -> Result<u64, AppendError> {
     let which = match selection {
         Selection::Ids(ids) => {
             let mut ids = ids.clone();
@@ -197,7 +202,8 @@ pub async fn replay(spool: &Spool, selection: &Selection) -> Result<u64, AppendE
         Selection::Callback(name) => Replay::Callback(name.clone()),
         Selection::All => Replay::All,
     };
-    spool.deliver(DeliveryChange::Replay { which, now: clock::now() }).await
+    let callbacks = callbacks.map(<[String]>::to_vec);
+    spool.deliver(DeliveryChange::Replay { which, callbacks, now: clock::now() }).await
 }
 
 impl From<Delivery> for Item {

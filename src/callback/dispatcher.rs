@@ -265,12 +265,38 @@ const fn action(action: Action) -> &'static str {
     }
 }
 
-/// Two messages are the same when they say the same and come from the same kind of sender.
+/// Two messages are the same when they say the same on the same day (UTC) and come from the same kind
+/// of sender. A body may tell neither an id nor a time: the same words on another day are another
+/// alert, as they are another record.
 fn hash(envelope: &Envelope) -> MessageHash {
+    let day = envelope.received.as_second().div_euclid(24 * 60 * 60);
     let mut hasher = blake3::Hasher::new();
     hasher.update(envelope.source.map_or("", Source::name).as_bytes());
-    hasher.update(b"\0").update(&envelope.body);
+    hasher.update(b"\0").update(&day.to_be_bytes()).update(&envelope.body);
     let mut hash = MessageHash::default();
     hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::Encoding;
+
+    #[test]
+    fn the_same_words_are_the_same_message_on_the_same_day_only() {
+        let of = |received: &str, body: &[u8]| {
+            hash(&Envelope {
+                source: Some(Source::OpenSearch),
+                received: received.parse().unwrap(),
+                content_type: String::new(),
+                encoding: Encoding::Identity,
+                body: body.to_vec(),
+            })
+        };
+        let first = of("2026-11-21T00:00:00Z", b"the disk of sensor 3 is full");
+        assert_eq!(first, of("2026-11-21T23:59:59.999Z", b"the disk of sensor 3 is full"));
+        assert_ne!(first, of("2026-11-22T00:00:00Z", b"the disk of sensor 3 is full"));
+        assert_ne!(first, of("2026-11-21T00:00:00Z", b"the disk of sensor 4 is full"));
+    }
 }

@@ -66,6 +66,9 @@ pub struct Episode {
     pub last: Timestamp,
     /// When it ended, if it did.
     pub ended: Option<Timestamp>,
+    /// Whether it was decided who is told of its begin: its end or an acknowledgement may come first.
+    #[serde(default)]
+    pub begun: bool,
     /// Whether somebody has taken note of it.
     pub acknowledged: bool,
     /// Until when nobody is told of it, since it began in the grace of the one before.
@@ -264,6 +267,7 @@ impl Memory {
         let held = until.filter(|until| *until > received);
         let number = self.begin(alert, key, received, |one| {
             one.terms = terms.clone();
+            one.begun = true;
             one.held = held;
         });
         (held.map_or(Turn::Begins, Turn::Held), number)
@@ -278,6 +282,10 @@ impl Memory {
     ) -> Turn {
         self.change(number, alert, received, |one| {
             one.terms = terms.clone();
+            if !std::mem::replace(&mut one.begun, true) {
+                // Its end or an acknowledgement has come first, and nobody was told of it yet.
+                return Turn::Begins;
+            }
             match (one.ended, one.held) {
                 // Late: it was told to be over already.
                 (Some(_), _) => Turn::Known,
@@ -303,6 +311,7 @@ impl Memory {
             alert: alert.id.clone(),
             last: received,
             ended: None,
+            begun: false,
             acknowledged: false,
             held: None,
             terms: Terms::default(),

@@ -16,7 +16,7 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{Notice, Outcome, Ran, body::Body, how::Answered};
+use super::{Notice, Outcome, Ran, body::Body, how::Answered, mask::Mask};
 use crate::{clock, secrets::CallbackSecret};
 
 pub mod settings;
@@ -39,6 +39,7 @@ pub struct Http {
     headers: HeaderMap,
     signature: Option<Signature>,
     body: Body,
+    mask: Mask,
     /// Limit of one request, from connecting to the end of the answer.
     pub timeout: Duration,
 }
@@ -69,6 +70,8 @@ pub struct Parts {
     pub signature: Option<(HeaderName, CallbackSecret)>,
     /// What makes the body.
     pub body: Body,
+    /// What no answer may show.
+    pub mask: Mask,
     /// Limit of one request.
     pub timeout: Duration,
     /// PEM certificates that are trusted besides the system's own.
@@ -109,8 +112,8 @@ impl Http {
         }
         let client = client.build().map_err(|_| "the TLS options do not fit together")?;
         let signature = parts.signature.map(|(header, key)| Signature { header, key });
-        let Parts { url, method, headers, body, timeout, .. } = parts;
-        Ok(Self { client, url, method, headers, signature, body, timeout })
+        let Parts { url, method, headers, body, mask, timeout, .. } = parts;
+        Ok(Self { client, url, method, headers, signature, body, mask, timeout })
     }
 
     /// The body for an alert.
@@ -142,7 +145,7 @@ impl Http {
             request = request.header(header, sign(key, &body, clock::now()));
         }
         match request.body(body).send().await {
-            Ok(response) => read(response).await,
+            Ok(response) => read(response, &self.mask).await,
             Err(fault) => again(cause(&fault), None).into(),
         }
     }
@@ -162,7 +165,7 @@ fn sign(key: &CallbackSecret, body: &str, now: Timestamp) -> String {
     text
 }
 
-async fn read(mut response: Response) -> Answered {
+async fn read(mut response: Response, mask: &Mask) -> Answered {
     let status = response.status();
     let after = retry_after(response.headers(), clock::now());
     let mut answer = Vec::new();
@@ -178,8 +181,9 @@ async fn read(mut response: Response) -> Answered {
             }
         }
     }
+    let is_cut = answer.len() >= ANSWER || broken.is_some();
     answer.truncate(ANSWER);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let answer = mask.apply(String::from_utf8_lossy(&answer).into_owned(), is_cut);
     let outcome = outcome_of(status);
     let after = after.filter(|_| matches!(outcome, Outcome::Again(_)));
     let answer = match broken {

@@ -35,6 +35,9 @@ pub use status::Status;
 /// The wait before the second try; it doubles with each, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
+/// No try is put off for longer, whoever asks for it: what is due much later than that was put off
+/// by a clock that has been set back since, and runs at once.
+const LONGEST_AFTER: Duration = Duration::from_hours(1);
 /// Messages that a lane works on at once have so many bytes, or it is a single one.
 const LANE_BYTES: usize = 256 << 10;
 /// What a run may take beyond its own limit.
@@ -308,7 +311,8 @@ fn next_try(
     let doubled = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
     let span = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doubled)).min(LONGEST_WAIT);
     // Not all at the same time, and not at once.
-    let wait = span.mul_f64(rand::random_range(0.5..=1.0)).max(after.unwrap_or_default());
+    let after = after.unwrap_or_default().min(LONGEST_AFTER);
+    let wait = span.mul_f64(rand::random_range(0.5..=1.0)).max(after);
     // The last try is at the end of its time.
     Some(now.checked_add(wait).unwrap_or(end).min(end))
 }
@@ -343,6 +347,9 @@ mod tests {
         assert_eq!(wait(590, 9, None), Some(10.0), "the last one");
         assert_eq!(wait(0, 1, Some(9_999)), Some(600.0));
         assert_eq!(wait(600, 1, None), None);
+        let day = Duration::from_hours(24);
+        let next = next_try(at(0), at(0), 1, Some(day), day.saturating_mul(2));
+        assert_eq!(next, Some(at(3_600)), "a try that is put off stays in sight");
         assert_eq!(
             next_try(at(0), at(0), 1, None, Duration::MAX).map(|next| next > at(0)),
             Some(true)

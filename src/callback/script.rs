@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Notice, Outcome, Ran, json};
+use super::{Notice, Outcome, Ran, json, mask::Mask, settings::shown};
 use crate::{alert::occasion::Occasion, secrets::CallbackSecret};
 
 pub mod settings;
@@ -53,6 +53,15 @@ impl Script {
     #[must_use]
     pub fn render(&self, notice: &Notice) -> String {
         json::alertloop(notice).to_string()
+    }
+
+    /// What it was given in secret, and may print.
+    fn mask(&self) -> Mask {
+        let mut mask = Mask::default();
+        for (_, value) in self.environment.iter().filter(|(name, _)| shown::is_secret(name)) {
+            mask.add(value.expose());
+        }
+        mask
     }
 
     /// Runs it.
@@ -114,7 +123,7 @@ impl Script {
         };
         // What it left behind has no more to say, and shall not outlive its alert.
         group.kill();
-        let answer = answer(&out, &err);
+        let answer = answer(&out, &err, &self.mask());
         match ended {
             Ok(Ok(status)) => Ran { outcome: outcome_of(status), status: status.code(), answer },
             Ok(Err(fault)) => Ran { answer, ..again(format!("its end is not known: {fault}")) },
@@ -140,11 +149,11 @@ fn outcome_of(status: ExitStatus) -> Outcome {
     }
 }
 
-fn answer(out: &Kept, err: &Kept) -> String {
+fn answer(out: &Kept, err: &Kept, mask: &Mask) -> String {
     let texts = [(out, ""), (err, "stderr: ")].into_iter().filter(|(kept, _)| kept.read > 0);
     let texts = texts.map(|(kept, name)| {
-        let text = String::from_utf8_lossy(&kept.head);
         let more = kept.read.saturating_sub(u64::try_from(kept.head.len()).unwrap_or(0));
+        let text = mask.apply(String::from_utf8_lossy(&kept.head).into_owned(), more > 0);
         let more = if more > 0 { format!(" … and {more} bytes more") } else { String::new() };
         format!("{name}{}{more}", text.trim_end())
     });

@@ -17,7 +17,7 @@ use super::{
 use crate::secrets::CallbackSecret;
 
 mod faults;
-mod shown;
+pub(in crate::callback) mod shown;
 
 /// The key of the file that holds them.
 pub const KEY: &str = "callback";

@@ -176,7 +176,7 @@ async fn act(action: &Action) -> anyhow::Result<()> {
                 let missing = u64::try_from(ids.len())?.saturating_sub(done);
                 ensure!(
                     missing == 0,
-                    "{missing} of {} numbers name no delivery that has ended",
+                    "{missing} of {} numbers name no delivery that has ended and whose callback is enabled",
                     ids.len()
                 );
             }
@@ -292,7 +292,7 @@ impl Deliveries {
 
     async fn replay(&self, selection: &Selection) -> anyhow::Result<u64> {
         let service = match self {
-            Self::File(spool) => return Ok(deliveries::replay(spool, selection).await?),
+            Self::File(spool) => return Ok(deliveries::replay(spool, selection, None).await?),
             Self::Service(service) => service,
         };
         let url = service.url(&["deliveries", "replay"]);

@@ -88,7 +88,15 @@ pub async fn replay(
 ) -> Result<Json<Value>, ApiError> {
     admit(&state, &headers, peer)?;
     let selection: Selection = selection(&headers, body).await?;
-    let done = deliveries::replay(&state.spool, &selection).await?;
+    let enabled = state.callbacks.names();
+    if let Selection::Callback(name) = &selection
+        && !enabled.contains(name)
+    {
+        return Err(ApiError::NotFound(format!(
+            "no enabled callback has the name {name:?}; enable it in the configuration and restart, then replay"
+        )));
+    }
+    let done = deliveries::replay(&state.spool, &selection, Some(enabled)).await?;
     let address = peer.ip();
     info!(count = done, selection = %selection, client.address = %address, "deliveries are replayed");
     Ok(Json(json!({ "replayed": done })))

@@ -1,6 +1,6 @@
 //! Deliveries: reading them. What changes them is in [`super::delivering`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Entry, entries};
@@ -133,6 +133,9 @@ pub struct DeliveryStats {
     pub failed: u64,
 }
 
+/// No try is put off for so long: what is due later was so by a clock that has been set back.
+const FARTHEST: SignedDuration = SignedDuration::from_hours(2);
+
 const COLUMNS: &str = "d.id, d.callback, d.action, d.state, d.due, d.created, d.finished,
     d.attempts, d.reason, d.rule, d.severity, coalesce(d.alert, e.alert), d.record_index,
     d.record_id";
@@ -190,20 +193,14 @@ pub fn runs(connection: &Connection, id: i64) -> rusqlite::Result<Vec<RunOf>> {
     select.query_map([id], run)?.collect()
 }
 
-/// At most `count` of a callback's deliveries that are due then, the longest due first.
+/// At most `count` of a callback's deliveries that are due then, the longest due first; and those
+/// that would be due only when a clock that was set back gets there again.
 pub fn due(
     connection: &Connection,
     callback: &str,
     now: Timestamp,
     count: usize,
 ) -> rusqlite::Result<Vec<DueDelivery>> {
-    let mut select = connection.prepare_cached(
-        "SELECT d.id, d.notice, d.position, length(n.body), d.since, d.attempts
-         FROM delivery d LEFT JOIN notice n ON n.id = d.notice
-         WHERE d.state = 'pending' AND d.callback = ?1 AND d.due <= ?2
-         ORDER BY d.due, d.id LIMIT ?3",
-    )?;
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
     let due = |row: &Row| {
         Ok(DueDelivery {
             id: row.get(0)?,
@@ -213,7 +210,31 @@ pub fn due(
             attempts: row.get(5)?,
         })
     };
-    select.query_map(params![callback, now.as_millisecond(), count], due)?.collect()
+    let of = |which: &str, bound: Timestamp, count: usize| {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let bounds = params![callback, bound.as_millisecond(), count];
+        connection
+            .prepare_cached(&due_by(which))?
+            .query_map(bounds, due)?
+            .collect::<rusqlite::Result<Vec<_>>>()
+    };
+    let mut found = of("<=", now, count)?;
+    if found.len() < count {
+        let far = now.checked_add(FARTHEST).unwrap_or(Timestamp::MAX);
+        found.extend(of(">", far, count - found.len())?);
+    }
+    Ok(found)
+}
+
+/// In the order of their index: a replay may make a million due at the same moment, which each look
+/// for the next one would sort.
+fn due_by(comparison: &str) -> String {
+    format!(
+        "SELECT d.id, d.notice, d.position, length(n.body), d.since, d.attempts
+         FROM delivery d LEFT JOIN notice n ON n.id = d.notice
+         WHERE d.state = 'pending' AND d.callback = ?1 AND d.due {comparison} ?2
+         ORDER BY d.due, d.created, d.id LIMIT ?3"
+    )
 }
 
 /// When the next of a callback's deliveries is due.
@@ -291,23 +312,20 @@ pub fn remembered(connection: &Connection) -> rusqlite::Result<Remembered> {
 
 /// How much is to be delivered, in all or of one callback.
 pub fn stats(connection: &Connection, callback: Option<&str>) -> rusqlite::Result<DeliveryStats> {
-    let mut select = connection.prepare_cached(
-        "SELECT count(*), min(created) FROM delivery
-         WHERE state = 'pending' AND (?1 IS NULL OR callback = ?1)",
-    )?;
-    let (pending, oldest): (u64, Option<i64>) =
-        select.query_row([callback], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut running = connection.prepare_cached(
-        "SELECT count(*), min(created) FROM delivery
-         WHERE state = 'running' AND (?1 IS NULL OR callback = ?1)",
-    )?;
-    let (runs, eldest): (u64, Option<i64>) =
-        running.query_row([callback], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut failed = connection.prepare_cached(
-        "SELECT count(*) FROM delivery
-         WHERE state = 'failed' AND (?1 IS NULL OR callback = ?1)",
-    )?;
-    let failed = failed.query_row([callback], |row| row.get(0))?;
+    // Each state has an index by callback, which a condition that may be none would not use.
+    let of = |what: &str, state: &str| {
+        let whose = callback.map_or("?1 IS NULL", |_| "callback = ?1");
+        connection.prepare_cached(&format!(
+            "SELECT {what} FROM delivery WHERE state = '{state}' AND {whose}"
+        ))
+    };
+    let count_and_oldest = |state| {
+        let read = |row: &Row| Ok((row.get::<_, u64>(0)?, row.get::<_, Option<i64>>(1)?));
+        of("count(*), min(created)", state)?.query_row([callback], read)
+    };
+    let (pending, oldest) = count_and_oldest("pending")?;
+    let (runs, eldest) = count_and_oldest("running")?;
+    let failed = of("count(*)", "failed")?.query_row([callback], |row| row.get(0))?;
     let oldest = oldest.into_iter().chain(eldest).min().map(time);
     Ok(DeliveryStats { pending: pending + runs, oldest, failed })
 }
@@ -333,4 +351,24 @@ fn delivery(row: &Row) -> rusqlite::Result<Delivery> {
 
 fn time(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::schema;
+
+    #[test]
+    fn however_many_are_due_the_next_is_found_without_sorting_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = schema::open(&dir.path().join("spool.db")).unwrap();
+        for comparison in ["<=", ">"] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", due_by(comparison));
+            let mut plan = connection.prepare(&sql).unwrap();
+            let steps = plan.query_map(params!["pager", 0, 9], |row| row.get::<_, String>(3));
+            let steps: Vec<_> = steps.unwrap().map(Result::unwrap).collect();
+            assert!(steps[0].contains("delivery_waiting (callback=? AND due"), "{steps:?}");
+            assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:?}");
+        }
+    }
 }

@@ -51,6 +51,8 @@ pub enum DeliveryChange {
     Replay {
         /// Which.
         which: Replay,
+        /// Only those of these callbacks: nobody would run the others.
+        callbacks: Option<Vec<String>>,
         /// The time.
         now: Timestamp,
     },
@@ -150,7 +152,9 @@ pub fn apply(transaction: &Transaction, change: DeliveryChange) -> rusqlite::Res
             run(transaction, &ids, &configuration, now)
         }
         DeliveryChange::Finish(finished) => finish(transaction, &finished),
-        DeliveryChange::Replay { which, now } => replay(transaction, &which, now),
+        DeliveryChange::Replay { which, callbacks, now } => {
+            replay(transaction, &which, callbacks.as_deref(), now)
+        }
         DeliveryChange::Prune { before, bytes } => prune(transaction, before, bytes),
     }
 }
@@ -356,27 +360,36 @@ fn finish(transaction: &Transaction, finished: &Finished) -> rusqlite::Result<u6
     Ok(u64::try_from(changed).unwrap_or_default())
 }
 
-fn replay(transaction: &Transaction, which: &Replay, now: Timestamp) -> rusqlite::Result<u64> {
+fn replay(
+    transaction: &Transaction,
+    which: &Replay,
+    callbacks: Option<&[String]>,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
     const SET: &str = "UPDATE delivery
-        SET state = 'pending', due = ?1, since = ?1, finished = NULL, reason = NULL";
+        SET state = 'pending', due = ?1, since = ?1, finished = NULL, reason = NULL
+        WHERE (?2 IS NULL OR callback IN (SELECT value FROM json_each(?2)))";
     let now = now.as_millisecond();
+    let callbacks = callbacks.map(|names| serde_json::json!(names).to_string());
     let changed = match which {
         Replay::Ids(ids) => {
             // One that was delivered may be wanted once more, when it is named.
             let mut update = transaction.prepare_cached(&format!(
-                "{SET} WHERE id = ?2 AND state IN ('failed', 'held', 'delivered')"
+                "{SET} AND id = ?3 AND state IN ('failed', 'held', 'delivered')"
             ))?;
             let mut changed = 0;
             for id in ids {
-                changed += update.execute([now, *id])?;
+                changed += update.execute(params![now, callbacks, id])?;
             }
             changed
         }
         Replay::Callback(name) => transaction.execute(
-            &format!("{SET} WHERE state = 'failed' AND callback = ?2"),
-            params![now, name],
+            &format!("{SET} AND state = 'failed' AND callback = ?3"),
+            params![now, callbacks, name],
         )?,
-        Replay::All => transaction.execute(&format!("{SET} WHERE state = 'failed'"), [now])?,
+        Replay::All => {
+            transaction.execute(&format!("{SET} AND state = 'failed'"), params![now, callbacks])?
+        }
     };
     Ok(u64::try_from(changed).unwrap_or_default())
 }
@@ -387,8 +400,8 @@ fn prune(transaction: &Transaction, before: Timestamp, bytes: u64) -> rusqlite::
             .query_row("SELECT coalesce(sum(bytes), 0) FROM delivery", [], |row| row.get(0))?;
     let mut over = held.saturating_sub(bytes);
     let mut oldest = transaction.prepare_cached(
-        "SELECT id, notice, coalesce(finished, created), bytes FROM delivery
-         WHERE state IN ('delivered', 'failed', 'held') ORDER BY id LIMIT ?1",
+        "SELECT id, notice, finished, bytes FROM delivery
+         WHERE finished IS NOT NULL ORDER BY id LIMIT ?1",
     )?;
     let oldest = oldest.query_map([REMOVED_AT_ONCE], |row| {
         let of = |n| row.get::<_, i64>(n);

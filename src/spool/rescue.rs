@@ -126,6 +126,7 @@ pub fn rescue(dir: &Path) -> Result<Rescued, OpenError> {
             deliveries = copied;
         }
     }
+    keep_numbers(&damaged, &fresh).map_err(unusable)?;
     room::empty_log(&fresh);
     drop((fresh, damaged));
     let set_aside = dir.join(format!("spool.db.damaged-{}", clock::now().as_second()));
@@ -267,6 +268,34 @@ fn copy(
     Ok((copied, unreadable))
 }
 
+/// Lets numbers go on where they were: a number that was given once stands for something else, also
+/// when its row has left. Callbacks would not be decided on for an entry whose number is below the
+/// one up to which that was done.
+fn keep_numbers(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let read = || -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut select = from.prepare("SELECT name, seq FROM sqlite_sequence")?;
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    // Where it cannot be read, what refers to numbers tells the least that they were.
+    let mut numbers = read().unwrap_or_default();
+    for (name, highest) in [
+        ("entry", "SELECT max(upto) FROM dispatch"),
+        ("notice", "SELECT max(notice) FROM delivery"),
+        ("delivery", "SELECT max(delivery) FROM run"),
+        ("configuration", "SELECT max(configuration) FROM run"),
+    ] {
+        let highest: Option<i64> = to.query_row(highest, [], |row| row.get(0))?;
+        numbers.extend(highest.map(|highest| (name.to_owned(), highest)));
+    }
+    for (name, number) in numbers {
+        let raise = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
+        if to.execute(raise, (&name, number))? == 0 {
+            to.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (&name, number))?;
+        }
+    }
+    Ok(())
+}
+
 fn existing(dir: &Path) -> Result<PathBuf, OpenError> {
     let file = dir.join("spool.db");
     if file.exists() {
@@ -287,7 +316,7 @@ fn remove(file: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::spool::{
-        Spool,
+        DeliveryChange, Dispatched, Settlement, Spool,
         tests::{LIMIT, append, envelope},
     };
 
@@ -361,6 +390,37 @@ mod tests {
                 );
             }
             append(&spool, b"new").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_rescue_new_entries_are_decided_on_for_callbacks() {
+        for sequence_is_readable in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let spool = Spool::open(dir.path(), LIMIT).unwrap();
+            let now = clock::now();
+            let begin = || DeliveryChange::Begin { callbacks: vec!["pager".to_owned()], now };
+            spool.deliver(begin()).await.unwrap();
+            let mut upto = 0;
+            for _ in 0..3 {
+                upto = append(&spool, b"stored and gone").await;
+                let dispatched = Dispatched { upto, now, ..Dispatched::default() };
+                spool.deliver(DeliveryChange::Dispatch(dispatched)).await.unwrap();
+                spool.settle(vec![Settlement { id: upto, refused: None }]).await.unwrap();
+            }
+            spool.close().await;
+            drop(spool);
+            if !sequence_is_readable {
+                let file = Connection::open(dir.path().join("spool.db")).unwrap();
+                file.execute("DELETE FROM sqlite_sequence", []).unwrap();
+            }
+            rescue(dir.path()).unwrap();
+            let spool = Spool::open(dir.path(), LIMIT).unwrap();
+            let cursor = i64::try_from(spool.deliver(begin()).await.unwrap()).unwrap();
+            let next = append(&spool, b"new").await;
+            assert!(next > upto, "{next} after {upto}");
+            let due = spool.undispatched(cursor, 9, 1 << 20).unwrap();
+            assert_eq!(due.iter().map(|entry| entry.id).collect::<Vec<_>>(), [next]);
         }
     }
 

@@ -98,6 +98,8 @@ const MIGRATIONS: [&str; 3] = [
     CREATE INDEX delivery_running ON delivery (id) WHERE state = 'running';
     CREATE INDEX delivery_of_notice ON delivery (notice);
     CREATE INDEX delivery_failed ON delivery (callback, id) WHERE state = 'failed';
+    CREATE INDEX delivery_ended ON delivery (id) WHERE finished IS NOT NULL;
+    CREATE INDEX delivery_size ON delivery (bytes);
     CREATE TABLE run (
         id INTEGER PRIMARY KEY,
         delivery INTEGER NOT NULL,

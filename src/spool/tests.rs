@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -336,7 +336,13 @@ async fn a_delivery_is_run_until_it_is_delivered_or_given_up_and_each_try_is_kep
     assert_eq!(told, [(1, Some("again"), Some(7)), (2, Some("refused"), Some(7))]);
     assert_eq!(runs[0].configuration, r#"{"type":"http"}"#);
 
-    let replay = |which| DeliveryChange::Replay { which, now: later };
+    let replay = |which| DeliveryChange::Replay { which, callbacks: None, now: later };
+    let none = DeliveryChange::Replay {
+        which: Replay::All,
+        callbacks: Some(vec!["mail".to_owned()]),
+        now: later,
+    };
+    assert_eq!(spool.deliver(none).await.unwrap(), 0, "nobody would run it");
     assert_eq!(spool.deliver(replay(Replay::Callback("mail".to_owned()))).await.unwrap(), 0);
     assert_eq!(spool.deliver(replay(Replay::All)).await.unwrap(), 1);
     assert_eq!(spool.deliver(replay(Replay::Ids(vec![1, 2, 3]))).await.unwrap(), 1, "1 is pending");
@@ -344,6 +350,21 @@ async fn a_delivery_is_run_until_it_is_delivered_or_given_up_and_each_try_is_kep
     assert_eq!(spool.due_deliveries("pager", later, 9).unwrap()[0].since, later);
     let stats = spool.delivery_stats(None).unwrap();
     assert_eq!((stats.pending, stats.failed, stats.oldest), (2, 0, Some(now())));
+    let stats = spool.delivery_stats(Some("mail")).unwrap();
+    assert_eq!((stats.pending, stats.failed, stats.oldest), (1, 0, Some(now())));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_puts_nothing_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    append(&spool, b"x").await;
+    dispatch(&spool, 1, &["pager"]).await;
+    let earlier = |minutes: i64| now().checked_sub(SignedDuration::from_mins(minutes)).unwrap();
+    assert!(spool.due_deliveries("pager", earlier(60), 9).unwrap().is_empty(), "a usual wait");
+    let due = spool.due_deliveries("pager", earlier(24 * 60), 9).unwrap();
+    assert_eq!(due.iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
 }
 
 #[tokio::test]

@@ -83,9 +83,23 @@ fn an_alert_is_told_once_whether_its_first_message_has_its_id_or_not() {
             vec![Turn::Begins, Turn::Acknowledged, Turn::Known, Turn::Released, Turn::Known],
         ),
         (
-            "an end of which no begin was seen",
-            vec![(0, one(Released, Some("a"))), (1, one(Engaged, Some("a")))],
-            vec![Turn::Released, Turn::Known],
+            "a begin that comes after the end is told, once",
+            vec![
+                (0, one(Released, Some("a"))),
+                (1, one(Engaged, Some("a"))),
+                (2, one(Engaged, Some("a"))),
+                (3, one(Released, Some("a"))),
+            ],
+            vec![Turn::Released, Turn::Begins, Turn::Known, Turn::Known],
+        ),
+        (
+            "a begin that comes after the acknowledgement is told, once",
+            vec![
+                (0, one(Acknowledged, Some("a"))),
+                (1, one(Engaged, Some("a"))),
+                (2, one(Engaged, Some("a"))),
+            ],
+            vec![Turn::Acknowledged, Turn::Begins, Turn::Again],
         ),
     ] {
         assert_eq!(turns(&messages), want, "{what}");

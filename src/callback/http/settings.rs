@@ -14,7 +14,8 @@ use super::{Http, Parts, headers};
 use crate::{
     callback::{
         body::{Body, Payload},
-        settings::{Ground, Secret, Span},
+        mask::Mask,
+        settings::{Ground, Secret, Span, shown},
         template::{Escape, Template},
     },
     secrets::CallbackSecret,
@@ -22,6 +23,8 @@ use crate::{
 
 /// The header of the signature, where none is named.
 const SIGNATURE: &str = "x-alertloop-signature";
+/// A part of a secret address may be a secret by itself from this length on, in bytes.
+const LONG_PART: usize = 8;
 
 /// The keys of this type, as the file has them.
 #[derive(Deserialize)]
@@ -76,6 +79,7 @@ impl Settings {
                 None
             })
         };
+        let url_is_secret = self.url.is_none();
         let url = secret("url", self.url, self.url_file, self.url_env);
         let password = secret("password", self.password, self.password_file, self.password_env);
         let bearer = secret("bearer", self.bearer, self.bearer_file, self.bearer_env);
@@ -86,6 +90,10 @@ impl Settings {
             self.signature_key_env,
         );
         let mut note = |fault: &str| faults.push(fault.to_owned());
+        let mut mask = Mask::default();
+        for secret in [&password, &bearer, &key].into_iter().flatten() {
+            mask.add(secret.expose());
+        }
         let url = url.as_ref().map(|url| address(url.expose()));
         let url = match url {
             None => {
@@ -137,7 +145,16 @@ impl Settings {
         else {
             return Err(faults);
         };
+        mask_address(&url, url_is_secret, &mut mask);
+        for (name, value) in &all {
+            if shown::is_secret(name.as_str())
+                && let Ok(value) = str::from_utf8(value.as_bytes())
+            {
+                mask.add_header(value);
+            }
+        }
         let parts = Parts {
+            mask,
             url,
             method,
             headers: all,
@@ -150,6 +167,24 @@ impl Settings {
             proxy: self.proxy,
         };
         Http::new(parts).map_err(|fault| vec![fault])
+    }
+}
+
+/// Hides what an address has of secrets: the values of its query, and its path where that is not
+/// shown either.
+fn mask_address(url: &Url, is_secret: bool, mask: &mut Mask) {
+    for (_, value) in url.query_pairs() {
+        mask.add(&value);
+    }
+    // Escaped too, as it is sent.
+    for part in url.query().into_iter().flat_map(|query| query.split('&')) {
+        mask.add(part.split_once('=').map_or(part, |(_, value)| value));
+    }
+    if is_secret {
+        mask.add(url.path());
+        let parts = url.path_segments().into_iter().flatten();
+        // What names a kind of thing is short; what nobody shall guess is not.
+        parts.filter(|part| part.len() >= LONG_PART).for_each(|part| mask.add(part));
     }
 }
 
@@ -292,6 +327,53 @@ mod tests {
         assert_eq!(address("http://example.org").unwrap().1, None);
         for bad in ["", "example.org", "ftp://example.org", "file:///etc/passwd", "http://"] {
             assert!(address(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// The other side's answer: the request that came to it, as some services do when they refuse it.
+    async fn echoed(text: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap().to_string();
+        let serving = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let (mut request, mut piece) = (Vec::new(), [0; 4_096]);
+            while !request.ends_with(b"}") {
+                let length = peer.read(&mut piece).await.unwrap();
+                request.extend_from_slice(&piece[..length]);
+            }
+            let head = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+            let head = &request[..head];
+            let status = format!("HTTP/1.1 400 Bad\r\ncontent-length: {}\r\n\r\n", head.len());
+            peer.write_all(&[status.as_bytes(), head].concat()).await.unwrap();
+        };
+        let settings: Settings = toml::from_str(&text.replace("HERE", &own)).unwrap();
+        let secret = format!("http://{own}/services/T0/hunter2-in-path?k=hunter2-in-query");
+        let ground = Ground {
+            read_file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+            variable: &|_| Some(secret.clone()),
+        };
+        let http = settings.build(&ground).unwrap();
+        let sample = crate::callback::sample::sample();
+        let (answered, ()) = tokio::join!(http.run(&sample), serving);
+        assert_eq!(answered.ran.status, Some(400));
+        answered.ran.answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_repeats_the_request_shows_no_secret() {
+        for text in [
+            "url = 'http://HERE/hook?token=hunter2-a%2Bb'\nbearer = 'hunter2-bearer'",
+            "url = 'http://ops:hunter2@HERE/hook'\nheaders = {X-Api-Key = 'hunter2-key'}",
+            "url = 'http://HERE/hook'\nuser = 'ops'\npassword = 'hunter2'",
+            "url_env = 'HOOK'\nheaders = {Authorization = 'Token hunter2'}",
+        ] {
+            let answer = echoed(text).await;
+            assert!(answer.starts_with("POST ") && answer.contains("***"), "{answer}");
+            assert!(answer.contains("application/json"), "the rest stays: {answer}");
+            let login = BASE64_STANDARD.encode("ops:hunter2");
+            assert!(!answer.contains("hunter2") && !answer.contains(&login), "{answer}");
         }
     }
 }

@@ -141,3 +141,14 @@ fn a_value_of_the_environment_is_bounded() {
     assert_eq!(bounded("a\0b".to_owned()), "ab");
     assert!(bounded("ü".repeat(VALUE)).len() <= VALUE);
 }
+
+#[tokio::test]
+async fn a_secret_that_it_prints_is_not_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut script =
+        script(&dir, "echo \"token $API_TOKEN, room $ROOM\"; echo $API_TOKEN >&2; exit 1");
+    for (name, value) in [("API_TOKEN", "hunter2"), ("ROOM", "soc-1")] {
+        script.environment.insert(name.to_owned(), CallbackSecret::from(value.to_owned()));
+    }
+    assert_eq!(script.run(&sample()).await.answer, "token ***, room soc-1\nstderr: ***");
+}

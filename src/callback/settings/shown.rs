@@ -46,7 +46,8 @@ pub fn shown(table: &DeTable) -> Value {
     Value::Object(all)
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether the name of a key, a header or a variable says that its value is a secret.
+pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET.iter().any(|word| name.contains(word))
 }
