@@ -1,13 +1,16 @@
 //! The one shape that every source's alert becomes, before it becomes a record.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use url::Url;
 
 pub mod bucket;
+pub mod occasion;
 
 use bucket::Bucket;
+use occasion::Occasion;
 
 /// The severity of an alert that tells none that can be read.
 pub const UNKNOWN_SEVERITY: u8 = 40;
@@ -17,21 +20,39 @@ pub const UNKNOWN_SEVERITY: u8 = 40;
 pub enum Source {
     /// OpenSearch Alerting, through the loopback webhook.
     OpenSearch,
+    /// Graylog, through its HTTP alarm callback or HTTP notification.
+    Graylog,
     /// Nobody: what the reconciler read back from the Alerting API.
     Reconciler,
 }
 
 impl Source {
     /// Every source that is known.
-    pub const ALL: [Self; 2] = [Self::OpenSearch, Self::Reconciler];
+    pub const ALL: [Self; 3] = [Self::OpenSearch, Self::Graylog, Self::Reconciler];
 
     /// The name in routes, in the spool and in labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::OpenSearch => "opensearch",
+            Self::Graylog => "graylog",
             Self::Reconciler => "reconciler",
         }
+    }
+
+    /// `event.provider`.
+    #[must_use]
+    pub const fn provider(self) -> &'static str {
+        match self {
+            Self::OpenSearch | Self::Reconciler => "malcolm",
+            Self::Graylog => "graylog",
+        }
+    }
+
+    /// Whether OpenSearch Alerting knows its alerts, and can be asked about them.
+    #[must_use]
+    pub const fn is_alerting(self) -> bool {
+        matches!(self, Self::OpenSearch | Self::Reconciler)
     }
 
     /// The sender with this name, as a route tells it.
@@ -72,6 +93,8 @@ pub enum Phase {
     Acknowledged,
     /// It is over.
     Released,
+    /// It happened, and has no life: nobody will tell that it is over.
+    Stored,
 }
 
 impl Phase {
@@ -82,6 +105,7 @@ impl Phase {
             Self::Engaged => "engaged",
             Self::Acknowledged => "acknowledged",
             Self::Released => "released",
+            Self::Stored => "stored",
         }
     }
 }
@@ -115,6 +139,13 @@ pub struct Alert {
     pub is_composite: bool,
     /// The bucket that it is about, where its monitor counts by buckets.
     pub bucket: Option<Bucket>,
+    /// What happened, for people: `message` of the record.
+    pub message: Option<String>,
+    /// Where to look at it, where that is not in Dashboards: an address, or until
+    /// [`Alert::locate`] a path below the source's own.
+    pub url: Option<String>,
+    /// What its condition saw, where the source tells it.
+    pub occasion: Option<Box<Occasion>>,
     /// How many documents the monitor's query found.
     pub hits: Option<i64>,
     /// Why the monitor itself failed.
@@ -122,8 +153,9 @@ pub struct Alert {
     /// What the monitor's author wanted to say.
     pub body: Body,
     /// What had to be mended before it could be read, and so on; `tags` of the record.
-    pub tags: Vec<&'static str>,
-    /// The body as it came, where part of it could not be read.
+    pub tags: Vec<Cow<'static, str>>,
+    /// The body as it came, where part of it could not be read; of Graylog's else what it says in
+    /// short.
     pub original: Option<String>,
 }
 
@@ -171,6 +203,9 @@ impl Alert {
             is_reconciled: false,
             is_composite: false,
             bucket: None,
+            message: None,
+            url: None,
+            occasion: None,
             hits: None,
             error: None,
             body: Body::Empty,
@@ -179,10 +214,50 @@ impl Alert {
         }
     }
 
+    /// Puts the source's own address before a path to the alert; where it is not known, so is not
+    /// where to look.
+    pub fn locate(&mut self, graylog: Option<&Url>) {
+        let Some(path) = self.url.take_if(|url| !is_address(url)) else { return };
+        let base = graylog.filter(|_| self.source == Source::Graylog);
+        self.url = base.and_then(|base| base.join(&path).ok()).map(String::from);
+    }
+
     /// Adds a tag once.
-    pub fn tag(&mut self, tag: &'static str) {
+    pub fn tag(&mut self, tag: impl Into<Cow<'static, str>>) {
+        let tag = tag.into();
         if !self.tags.contains(&tag) {
             self.tags.push(tag);
+        }
+    }
+}
+
+fn is_address(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_where_its_source_is_or_nobody_knows_where() {
+        let base: Url = "https://graylog.example/logs/".parse().unwrap();
+        for (source, url, base, want) in [
+            (
+                Source::Graylog,
+                Some("alerts/1/replay-search"),
+                Some(&base),
+                Some("https://graylog.example/logs/alerts/1/replay-search"),
+            ),
+            (Source::Graylog, Some("alerts"), None, None),
+            (Source::Graylog, None, Some(&base), None),
+            (Source::OpenSearch, Some("alerts"), Some(&base), None),
+            (Source::Graylog, Some("http://own/x"), Some(&base), Some("http://own/x")),
+            (Source::OpenSearch, Some("https://own/x"), None, Some("https://own/x")),
+        ] {
+            let mut alert = Alert { url: url.map(str::to_owned), ..Alert::of(source) };
+            alert.locate(base);
+            assert_eq!(alert.url.as_deref(), want, "{source} {url:?}");
         }
     }
 }

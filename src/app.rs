@@ -20,6 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    callback::{
+        dispatcher::{self, Dispatcher},
+        runner::{self, Runner},
+    },
     clock,
     config::{self, Config},
     heartbeat::Heartbeat,
@@ -32,7 +36,7 @@ use crate::{
     record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
     shutdown,
-    spool::Spool,
+    spool::{DeliveryChange, Spool},
     telemetry,
     writer::{self, Writer},
 };
@@ -89,7 +93,8 @@ impl App {
             .context("cannot keep the replica's id in the data directory")?;
         let tokens = [Some(token.clone()), config.token_previous.clone()];
         let tokens = tokens.into_iter().flatten().collect();
-        let access = Access::new(tokens, config.intake_open, config.admin.clone());
+        let access = Access::new(tokens, config.intake_open, config.admin.clone())
+            .with_parameter(config.token_parameter.clone());
         let client = Client::new(&config.store)?;
         let settings = &config.index;
         let index = IndexName::new(&settings.pattern, &settings.suffix)
@@ -126,7 +131,9 @@ impl App {
         let status = Arc::new(reconcile::Status::new(self.config.reconciles()));
         let reconciler = self.reconciler(gate.clone(), is_provisioned, Arc::clone(&status));
         let writer_settings = self.writer_settings();
-        let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status);
+        let callbacks = Arc::new(self.callbacks_status());
+        let deciding = self.begin_callbacks(&callbacks).await;
+        let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status, callbacks);
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         parts.spawn(serve_http(
@@ -146,6 +153,12 @@ impl App {
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
 
+        if let Some((dispatcher, runner)) = deciding {
+            let until = last.clone();
+            parts.spawn(lasting(async move { dispatcher.run(&until).await }, last.clone()));
+            let until = last.clone();
+            parts.spawn(async move { runner.run(&until).await.context("the callbacks") });
+        }
         if let Some(reconciler) = reconciler {
             let until = last.clone();
             parts.spawn(lasting(async move { reconciler.run(&until).await }, last.clone()));
@@ -219,10 +232,42 @@ impl App {
             naming: self.naming.clone(),
             compat: self.config.compat,
             body_limit: self.config.body_limit,
+            graylog: self.config.graylog_url.clone(),
             ask_alerting: asks && self.config.compat.is_none(),
             // Upstream's documents are overwritten by later ones, ours are merged in any order.
             requests_in_flight: if self.config.compat.is_some() { 1 } else { IN_FLIGHT },
         }
+    }
+
+    fn callbacks_status(&self) -> runner::Status {
+        let enabled = self.config.callbacks.iter().filter(|callback| callback.enabled);
+        runner::Status::new(enabled.map(|callback| callback.name.clone()).collect())
+    }
+
+    /// Begins with the callbacks, before the first alert is taken in; `None` where there are none.
+    async fn begin_callbacks(&self, status: &Arc<runner::Status>) -> Option<(Dispatcher, Runner)> {
+        if status.names().is_empty() {
+            // Nothing is kept for callbacks that there are not. When the disk fails, it is at the
+            // next start.
+            let end = DeliveryChange::End { now: clock::now() };
+            self.spool.deliver(end).await.ok();
+            return None;
+        }
+        let settings = dispatcher::Settings {
+            naming: self.config.compat.is_none().then(|| self.naming.clone()),
+            ids_are_asked: self.config.store_kind.is_opensearch(),
+            body_limit: self.config.body_limit,
+            graylog: self.config.graylog_url.clone(),
+        };
+        let keep = runner::Keep {
+            days: self.config.deliveries_days,
+            bytes: self.config.deliveries_max_bytes,
+        };
+        let (spool, callbacks) = (Arc::clone(&self.spool), self.config.callbacks.clone());
+        let mut dispatcher = Dispatcher::new(Arc::clone(&spool), &callbacks, settings.clone());
+        dispatcher.begin().await;
+        let given = (spool, self.client.clone());
+        Some((dispatcher, Runner::new(given, callbacks, settings, Arc::clone(status), keep)))
     }
 
     fn reconciler(
@@ -255,6 +300,7 @@ impl App {
         readiness: Arc<Readiness>,
         writer: Arc<writer::Health>,
         reconciler: Arc<reconcile::Status>,
+        callbacks: Arc<runner::Status>,
     ) -> Arc<http::State> {
         let asks = self.config.store_kind.is_opensearch();
         Arc::new(http::State {
@@ -265,6 +311,7 @@ impl App {
             access: Arc::clone(&self.access),
             readiness,
             reconciler,
+            callbacks,
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             wait: self.config.wait,

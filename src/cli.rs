@@ -26,7 +26,10 @@ use crate::{
 
 mod acknowledge;
 mod auth_setup;
+mod callbacks;
+mod conditions;
 mod dead_letters;
+mod deliveries;
 mod doctor;
 mod health;
 mod provision;
@@ -71,11 +74,29 @@ enum Command {
     /// Acknowledge alerts in OpenSearch, so that their actions stop
     #[command(after_help = acknowledge::EXAMPLES)]
     Acknowledge(Box<acknowledge::AcknowledgeArgs>),
+    /// Look at conditions on streams, and take over those of Graylog
+    #[command(after_help = conditions::EXAMPLES, arg_required_else_help = true)]
+    Conditions {
+        #[command(subcommand)]
+        action: conditions::Action,
+    },
     /// Look at what cannot be stored; send it again, remove it, write it out
     #[command(after_help = dead_letters::EXAMPLES, arg_required_else_help = true)]
     DeadLetters {
         #[command(subcommand)]
         action: dead_letters::Action,
+    },
+    /// Look at what callbacks were run for alerts, and how it went; run them again
+    #[command(after_help = deliveries::EXAMPLES, arg_required_else_help = true)]
+    Deliveries {
+        #[command(subcommand)]
+        action: deliveries::Action,
+    },
+    /// Look at the callbacks that are configured, and try them out
+    #[command(after_help = callbacks::EXAMPLES, arg_required_else_help = true)]
+    Callbacks {
+        #[command(subcommand)]
+        action: callbacks::Action,
     },
     /// Put e-mail sender accounts into OpenSearch's keystore
     #[command(after_help = auth_setup::EXAMPLES)]
@@ -167,7 +188,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             show(args.output, &rescue::rescue(&config.data_dir)?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Conditions { action } => conditions::run(&action),
         Command::DeadLetters { action } => dead_letters::run(&action).await,
+        Command::Deliveries { action } => deliveries::run(&action).await,
+        Command::Callbacks { action } => callbacks::run(&action).await,
         Command::Health(args) => health::run(&args).await,
         Command::Settings => {
             put(io::stdout().lock(), &settings::markdown())?;
@@ -313,6 +337,12 @@ mod tests {
             ("alertloop acknowledge", false),
             ("alertloop acknowledge a 261121-b --output json --opensearch-url http://x", true),
             ("alertloop acknowledge a --directly --url http://x", false),
+            ("alertloop conditions", false),
+            ("alertloop conditions list --output json", true),
+            ("alertloop conditions check", false),
+            ("alertloop conditions check a.toml b.toml", true),
+            ("alertloop conditions import - --to conditions --indices logs-* --time-field t", true),
+            ("alertloop conditions import a.json --overwrite", false),
             ("alertloop dead-letters", false),
             ("alertloop dead-letters list --reason json --source - --output json", true),
             ("alertloop dead-letters list --reason=", false),
@@ -327,6 +357,22 @@ mod tests {
             ("alertloop dead-letters drop 0", false),
             ("alertloop dead-letters drop x", false),
             ("alertloop dead-letters export letters.ndjson --reason x --source y", true),
+            ("alertloop deliveries", false),
+            ("alertloop deliveries list --state failed --callback pager --alert x", true),
+            ("alertloop deliveries list --state lost", false),
+            ("alertloop deliveries list --limit 0", false),
+            ("alertloop deliveries show 1 --output json", true),
+            ("alertloop deliveries replay 1 2", true),
+            ("alertloop deliveries replay --callback pager", true),
+            ("alertloop deliveries replay --all --url http://127.0.0.1:1", true),
+            ("alertloop deliveries replay", false),
+            ("alertloop deliveries replay 1 --all", false),
+            ("alertloop callbacks", false),
+            ("alertloop callbacks list --config x.toml --output json", true),
+            ("alertloop callbacks test pager", true),
+            ("alertloop callbacks test", false),
+            ("alertloop callbacks render pager --sample", true),
+            ("alertloop callbacks render pager", false),
             ("alertloop auth-setup", true),
             ("alertloop auth-setup --list --output json", true),
             ("alertloop auth-setup --output json", false),

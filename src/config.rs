@@ -16,6 +16,7 @@ use std::{
 use url::Url;
 
 use crate::{
+    callback::Callback,
     opensearch, reconcile,
     secrets::{Login, WebhookToken},
     telemetry::LogSettings,
@@ -33,6 +34,7 @@ pub use crate::record::compat::Compat;
 pub use flags::SettingsArgs;
 use reader::Reader;
 use sources::Sources;
+pub(crate) use units::limit;
 
 /// Largest file that a setting may name, in bytes: more is a mistake, like a device.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -60,12 +62,16 @@ pub struct Config {
     pub token: Option<WebhookToken>,
     /// What is accepted too during a rotation.
     pub token_previous: Option<WebhookToken>,
+    /// The query parameter that may hold it.
+    pub token_parameter: String,
     /// Whether alerts are taken from anyone.
     pub intake_open: bool,
     /// Login of the page and the API.
     pub admin: Option<Login>,
     /// How OpenSearch reaches us.
     pub webhook_url: Url,
+    /// Graylog's own address, for links to its alerts.
+    pub graylog_url: Option<Url>,
     /// Whether `serve` provisions.
     pub provision: bool,
     /// Folder of provisioning files, each in place of the compiled-in one or besides.
@@ -84,6 +90,12 @@ pub struct Config {
     pub heartbeat: Duration,
     /// After how many days without an alert a monitor is one that says nothing; 0 never.
     pub silence_days: u32,
+    /// What is run for alerts.
+    pub callbacks: Vec<Callback>,
+    /// How long deliveries are kept that ended.
+    pub deliveries_days: u32,
+    /// How much they may take, in bytes.
+    pub deliveries_max_bytes: u64,
     /// How long a stop may take.
     pub drain: Duration,
     /// How long of that alerts are still taken while readiness says no.
@@ -214,6 +226,28 @@ impl Local {
         let sources = Sources::gather(flags, std::env::vars_os(), read_file);
         let outcome = Reader::new(|name: &str| sources.get(name), read_file).finish(Reader::local);
         sources.join(outcome).map(|(local, warnings)| Self { warnings, ..local })
+    }
+}
+
+/// What a command needs that runs a callback by hand.
+#[derive(Clone, Debug)]
+pub struct Callbacks {
+    /// What is run for alerts.
+    pub callbacks: Vec<Callback>,
+    /// What is odd about the settings.
+    pub warnings: Vec<String>,
+}
+
+impl Callbacks {
+    /// Reads the callbacks and nothing else, so that nothing else can be in the way.
+    ///
+    /// # Errors
+    /// [`Faults`]: all of them at once.
+    pub fn load(flags: &SettingsArgs) -> Result<Self, Faults> {
+        let sources = Sources::gather(flags, std::env::vars_os(), read_file);
+        let reader = Reader::new(|name: &str| sources.get(name), read_file);
+        let outcome = reader.finish(|reader| Some(reader.callbacks()));
+        sources.join(outcome).map(|(callbacks, warnings)| Self { callbacks, warnings })
     }
 }
 

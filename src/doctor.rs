@@ -13,6 +13,7 @@ use crate::{
     secrets::WebhookToken,
 };
 
+mod callbacks;
 mod folder;
 mod heartbeat;
 mod loopback;
@@ -48,6 +49,8 @@ pub struct Setup {
     pub silence_days: u32,
     /// Whether monitors that do not send to us are looked at too.
     pub all_monitors: bool,
+    /// How many callbacks are enabled.
+    pub callbacks: usize,
     /// Our secret, where it is known.
     pub token: Option<WebhookToken>,
 }
@@ -56,6 +59,7 @@ pub struct Setup {
 pub async fn run(client: &Client, setup: &Setup) -> Report {
     let mut report = Report::default();
     folder::look(&mut report, setup);
+    callbacks::look(&mut report, setup).await;
     let Some(about) = store::reach(&mut report, client).await else { return report };
     store::version(&mut report, client, setup, &about).await;
     let has_alerting = about.is_opensearch && setup.provisioning.is_opensearch;
@@ -121,6 +125,7 @@ impl Setup {
             heartbeat: Duration::ZERO,
             silence_days: 0,
             all_monitors: false,
+            callbacks: 0,
             token: None,
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! | route | who may | what |
 //! |---|---|---|
-//! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in |
+//! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in; the last by `PUT` too |
 //! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}`, `/mapi/dead-letters/export` | the login; without one, loopback | what was refused |
 //! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
+//! | `GET /mapi/deliveries`, `/mapi/deliveries/{id}` | the same | what callbacks were run, and how it went |
+//! | `POST /mapi/deliveries/replay` | the same | runs failed ones again |
 //! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
@@ -19,17 +21,21 @@ use axum::{
     http::StatusCode,
     middleware::map_response_with_state,
     response::IntoResponse,
-    routing::{get, post},
+    routing::{MethodFilter, get, on, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::{heartbeat::Heartbeat, opensearch::Client, record::Naming, spool::Spool, writer};
+use crate::{
+    callback::runner, heartbeat::Heartbeat, opensearch::Client, record::Naming, spool::Spool,
+    writer,
+};
 
 pub mod access;
 mod alerts;
 mod dead_letters;
+mod deliveries;
 mod error;
 mod health;
 mod intake;
@@ -37,6 +43,8 @@ mod intake;
 pub use error::ApiError;
 pub use health::Readiness;
 
+/// Graylog's notifications can be set to PUT, and so can OpenSearch's channels.
+const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
 /// Bodies that are being received at once take at most this much memory, in KiB.
 const RECEIVING_KIB: usize = 64 << 10;
 
@@ -54,6 +62,8 @@ pub struct State {
     pub readiness: Arc<Readiness>,
     /// What the reconciler tells of itself.
     pub reconciler: Arc<crate::reconcile::Status>,
+    /// How the callbacks fare.
+    pub callbacks: Arc<runner::Status>,
     /// When a heartbeat came.
     pub heartbeat: Arc<Heartbeat>,
     /// For the answer's prediction of `_index` and `_id`.
@@ -101,7 +111,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
     }
     for end in ["", "/"] {
         router = router
-            .route(&at(&format!("/alert/{{source}}{end}")), post(intake::receive_from))
+            .route(&at(&format!("/alert/{{source}}{end}")), on(POST_OR_PUT, intake::receive_from))
             .route(&at(&format!("/ping{end}")), get(health::ping))
             .route(&at(&format!("/ready{end}")), get(health::ready))
             .route(&at(&format!("/alerts/{{id}}/acknowledge{end}")), post(alerts::acknowledge))
@@ -109,7 +119,10 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))
             .route(&at(&format!("/dead-letters/replay{end}")), post(dead_letters::replay))
             .route(&at(&format!("/dead-letters/drop{end}")), post(dead_letters::discard))
-            .route(&at(&format!("/dead-letters/{{id}}{end}")), get(dead_letters::show));
+            .route(&at(&format!("/dead-letters/{{id}}{end}")), get(dead_letters::show))
+            .route(&at(&format!("/deliveries{end}")), get(deliveries::list))
+            .route(&at(&format!("/deliveries/replay{end}")), post(deliveries::replay))
+            .route(&at(&format!("/deliveries/{{id}}{end}")), get(deliveries::show));
     }
     router
         .fallback(unknown_route)

@@ -8,9 +8,12 @@ use serde_json::Value;
 
 use crate::alert::{Alert, Source};
 
+mod graylog;
 pub mod heartbeat;
+mod lenient;
 mod listed;
 pub mod masked;
+mod occasion;
 mod opensearch;
 mod plain;
 mod pruned;
@@ -18,10 +21,14 @@ pub mod repair;
 pub mod shown;
 pub mod truth;
 
+use masked::masked;
 use pruned::Pruned;
 
 /// The text that OpenSearch Notifications posts when a channel is tested; the channel's id follows.
 const CHANNEL_TEST: &str = "Test message content body for config id";
+
+/// How much of a body that was not fully understood an alert keeps, in bytes; a record keeps less.
+const HEAD: usize = 64 << 10;
 
 /// A received body as it came, with what came along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +88,7 @@ pub struct Undecodable(pub String);
 #[must_use]
 pub fn is_test_post(body: &[u8]) -> bool {
     let body = body.trim_ascii();
-    body.is_empty() || body.starts_with(CHANNEL_TEST.as_bytes())
+    body.is_empty() || body.starts_with(CHANNEL_TEST.as_bytes()) || graylog::is_test(body)
 }
 
 /// The id of the channel that OpenSearch tests with this body.
@@ -96,6 +103,7 @@ pub fn channel_under_test(body: &[u8]) -> Option<&str> {
 #[must_use]
 pub fn decode_for_name(envelope: &Envelope, limit: usize) -> Option<Alert> {
     if envelope.encoding == Encoding::Identity
+        && envelope.source != Some(Source::Graylog)
         && let Some(alert) = plain::read_name(&envelope.body)
     {
         return Some(alert);
@@ -114,47 +122,87 @@ pub fn decode(
     limit: usize,
 ) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let body = unpack(envelope, limit)?;
-    if envelope.source == Some(Source::Reconciler) {
-        return Ok(vec![truth::decode(&body)]);
+    let is_json = || matches!(repair::text(&body).trim_start().as_bytes(), [b'{' | b'[', ..]);
+    match envelope.source {
+        Some(Source::Reconciler) => return Ok(vec![truth::decode(&body)]),
+        Some(Source::Graylog) if is_json() => return decode_json(&body, envelope.source),
+        Some(Source::Graylog) => return decode_text(&body),
+        Some(Source::OpenSearch) | None => {}
     }
     match plain::read(&body) {
         Some(alerts) if !alerts.is_empty() => Ok(alerts.into_iter().map(Ok).collect()),
-        _ => decode_leniently(&body),
+        _ if envelope.source.is_none() && graylog::is_form(&body) => decode_text(&body),
+        _ => decode_json(&body, envelope.source),
     }
 }
 
 /// The way by the whole JSON, which mends what can be mended.
-fn decode_leniently(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
+fn decode_json(
+    body: &[u8],
+    source: Option<Source>,
+) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let (json, repaired) = parse(body)?;
-    let original = repaired.then(|| String::from_utf8_lossy(body).into_owned());
+    let message = Message { body, source, repaired };
     match json {
         Value::Array(items) if items.is_empty() => {
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
         }
         Value::Array(items) => {
-            Ok(items.iter().flat_map(|item| decode_one(item, original.as_deref())).collect())
+            Ok(items.into_iter().flat_map(|item| message.decode(item)).collect())
         }
-        json => Ok(decode_one(&json, original.as_deref())),
+        json => Ok(message.decode(json)),
     }
 }
 
-/// The alerts of one message, or why there are none.
-fn decode_one(json: &Value, original: Option<&str>) -> Vec<Result<Alert, Undecodable>> {
-    let Some(object) = json.as_object() else {
-        let reason = format!("JSON, but {} instead of an object", kind_of(json));
-        return vec![Err(Undecodable(reason))];
-    };
-    let mut alerts = match opensearch::decode(object) {
-        Ok(alerts) => alerts,
-        Err(fault) => return vec![Err(fault)],
-    };
-    if let Some(original) = original {
-        for alert in &mut alerts {
-            alert.tag("repaired");
-            alert.original = Some(original.to_owned());
+/// The way of Graylog's bodies that are no JSON.
+fn decode_text(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
+    let object = graylog::read_text(body)?;
+    let message = Message { body, source: Some(Source::Graylog), repaired: false };
+    Ok(message.decode(Value::Object(object)))
+}
+
+/// What is the same for all alerts of a body.
+struct Message<'a> {
+    body: &'a [u8],
+    source: Option<Source>,
+    repaired: bool,
+}
+
+impl Message<'_> {
+    /// The alerts of one object, or why there are none.
+    fn decode(&self, json: Value) -> Vec<Result<Alert, Undecodable>> {
+        let object = match json {
+            Value::Object(object) => object,
+            json => {
+                let reason = format!("JSON, but {} instead of an object", kind_of(&json));
+                return vec![Err(Undecodable(reason))];
+            }
+        };
+        let is_graylogs = match self.source {
+            Some(source) => source == Source::Graylog,
+            None => !object.contains_key("alert") && graylog::recognises(&object),
+        };
+        if is_graylogs {
+            return vec![graylog::decode(object).map(|alert| self.mark(alert))];
+        }
+        match opensearch::decode(&object) {
+            Ok(alerts) => alerts.into_iter().map(|alert| Ok(self.mark(alert))).collect(),
+            Err(fault) => vec![Err(fault)],
         }
     }
-    alerts.into_iter().map(Ok).collect()
+
+    /// Says of an alert that its body was repaired, and keeps the body's head then, without secrets.
+    fn mark(&self, mut alert: Alert) -> Alert {
+        if self.repaired {
+            alert.tag("repaired");
+        }
+        let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
+        if self.repaired || (alert.source == Source::Graylog && is_partly_read()) {
+            let head = &self.body[..self.body.len().min(HEAD)];
+            alert.original = Some(String::from_utf8_lossy(&masked(head)).into_owned());
+        }
+        alert
+    }
 }
 
 /// The body's own bytes.

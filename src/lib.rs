@@ -4,7 +4,8 @@
 //! Data flows one way: [`http`] takes a body in and seals it into the [`spool`] (fsync before the
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
-//! its outcome is known; what can never be stored stays among the [`dead_letters`].
+//! its outcome is known; what can never be stored stays among the [`dead_letters`]. Beside the writer,
+//! [`callback`]s are run for what is in the spool, and each run is kept among the [`deliveries`].
 //! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
 //! one replica at a time does, by a [`lease`]. [`provision`]
 //! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
@@ -17,11 +18,14 @@ pub mod acknowledge;
 pub mod alert;
 pub mod app;
 pub mod auth_setup;
+pub mod callback;
 pub mod cli;
 pub mod clock;
+pub mod condition;
 pub mod config;
 mod data_file;
 pub mod dead_letters;
+pub mod deliveries;
 pub mod doctor;
 pub mod finding;
 pub mod heartbeat;

@@ -34,6 +34,7 @@ pub mod scripts;
 pub mod searching;
 pub mod secure_settings;
 pub mod security;
+pub mod sending;
 pub mod templates;
 
 /// How much of an error's body is kept for a message, in bytes.

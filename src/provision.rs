@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use url::Url;
 
 use crate::{
-    config,
+    condition, config,
     lease::Turn,
     opensearch::{self, Client, cluster, notifications, templates},
     secrets::WebhookToken,
@@ -70,6 +70,15 @@ pub struct Settings {
     pub is_opensearch: bool,
     /// A folder whose files stand in for those compiled in.
     pub dir: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What stands for settings that a condition's file leaves out.
+    #[must_use]
+    pub fn for_conditions(&self) -> condition::file::Defaults<'_> {
+        let Self { index_pattern, time_field, .. } = self;
+        condition::file::Defaults { index_pattern, time_field }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, Phase, Source};
 
 mod buckets;
 pub mod compat;
@@ -13,6 +13,7 @@ pub mod fields;
 pub mod index_name;
 pub mod merge_body;
 pub mod misfit;
+mod occasion;
 mod session;
 
 use fields::FieldSet;
@@ -89,8 +90,10 @@ pub fn build(alert: &Alert, receipt: Receipt, naming: &Naming, known: &FieldSet)
     let key = key(alert, receipt);
     let index = naming.index.index(anchor, |field| naming_field(alert, field));
     let id = format!("{}-{key}", index_name::day(anchor));
-    // Without an alert's own id there is one state only, and nothing to merge with.
-    let write = if alert.id.is_some() { Write::Merge } else { Write::Create };
+    // Without an alert's own id there is one state only, and nothing to merge with; nor has an alert
+    // more than one that has no life.
+    let has_life = alert.id.is_some() && alert.phase != Phase::Stored;
+    let write = if has_life { Write::Merge } else { Write::Create };
     let document = Session::of(alert, receipt, &key).into_text(alert, naming, known);
     Record { index, id, write, document }
 }
@@ -118,14 +121,19 @@ fn key(alert: &Alert, receipt: Receipt) -> String {
     }
     let rule = alert.rule.id.as_deref().or(alert.rule.name.as_deref());
     let trigger = alert.trigger.id.as_deref().or(alert.trigger.name.as_deref());
-    match (alert.end.or(alert.start), rule.or(trigger)) {
-        (Some(at), Some(_)) => hashed(&[
-            alert.source.name(),
-            rule.unwrap_or_default(),
-            trigger.unwrap_or_default(),
-            &at.as_millisecond().to_string(),
-        ]),
-        _ => hashed(&["body", receipt.hash]),
+    let Some((at, _)) = alert.end.or(alert.start).zip(rule.or(trigger)) else {
+        return hashed(&["body", receipt.hash]);
+    };
+    let at = at.as_millisecond().to_string();
+    let parts =
+        [alert.source.name(), rule.unwrap_or_default(), trigger.unwrap_or_default(), at.as_str()];
+    match &alert.trigger.name {
+        // Today's Graylog gives all groups of a run one time, one definition and one stream in its
+        // legacy callback: only what it says tells them apart.
+        Some(said) if alert.source == Source::Graylog => {
+            hashed(&[parts.as_slice(), &[said.as_str()]].concat())
+        }
+        _ => hashed(&parts),
     }
 }
 
@@ -160,7 +168,7 @@ fn cut(text: &str, most: usize) -> &str {
 /// the document is.
 fn naming_field(alert: &Alert, field: &str) -> Option<String> {
     match field {
-        "event.provider" => Some("malcolm".to_owned()),
+        "event.provider" => Some(alert.source.provider().to_owned()),
         "event.dataset" | "event.module" => Some("alerting".to_owned()),
         "event.kind" => Some("alert".to_owned()),
         "rule.name" => alert.rule.name.clone(),
@@ -174,7 +182,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::alert::{Body, Named, Phase, Source};
+    use crate::alert::{
+        Body, Named,
+        occasion::{Message, Occasion},
+    };
 
     fn naming() -> Naming {
         let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
@@ -254,6 +265,60 @@ mod tests {
             assert_eq!(record.id.len(), "261106-".len() + HASHED_KEY, "{strange}");
             assert_eq!(field(&record, "event.id"), Some(json!(strange)), "the id itself stays");
         }
+    }
+
+    #[test]
+    fn what_graylog_found_for_two_groups_at_once_is_two_records() {
+        // A legacy callback of today's Graylog has the id of the definition and the time of its
+        // run, which are the same for all groups; only what it says differs.
+        let of = |said: &str| Alert {
+            id: None,
+            rule: Named { id: Some("definition".to_owned()), name: None },
+            trigger: Named { id: Some("stream".to_owned()), name: Some(said.to_owned()) },
+            ..Alert { source: Source::Graylog, ..alert() }
+        };
+        let [one, other] = ["Logins: ada - count()=9", "Logins: bob - count()=7"].map(of);
+        assert_ne!(record(&one).id, record(&other).id);
+        assert_eq!(record(&one).id, record(&one.clone()).id);
+    }
+
+    #[test]
+    fn an_alert_without_a_life_is_written_once_though_it_has_an_id() {
+        let mut alert = alert();
+        assert_eq!(record(&alert).write, Write::Merge);
+        (alert.source, alert.phase) = (Source::Graylog, Phase::Stored);
+        let record = record(&alert);
+        assert_eq!((record.write, record.id.as_str()), (Write::Create, "261106-A1"));
+        assert_eq!(field(&record, "event.provider"), Some(json!("graylog")));
+        assert_eq!(field(&record, "event.action"), Some(json!("stored")));
+        assert_eq!(field(&record, "event.duration"), None);
+    }
+
+    #[test]
+    fn where_to_look_is_in_dashboards_only_for_what_dashboards_knows() {
+        let mut alert = alert();
+        let dashboard = json!("/dashboards/app/alerting#/dashboard");
+        assert_eq!(field(&record(&alert), "event.url"), Some(dashboard));
+        alert.source = Source::Graylog;
+        assert_eq!(field(&record(&alert), "event.url"), None);
+        alert.url = Some("https://graylog.example/alerts".to_owned());
+        assert_eq!(field(&record(&alert), "event.url"), Some(json!(alert.url)));
+    }
+
+    #[test]
+    fn what_an_occasion_tells_is_related_where_the_index_knows_that() {
+        let mut alert = alert();
+        let message = Message { source: Some("fw-1".to_owned()), ..Message::default() };
+        let fields = json!({"user_name": "ada", "src_ip": "10.0.0.1"});
+        let fields = fields.as_object().unwrap().clone();
+        let backlog = vec![message, Message { fields, ..Message::default() }];
+        alert.occasion = Some(Box::new(Occasion { backlog, ..Occasion::default() }));
+        let want = json!({"ip": ["10.0.0.1"], "hosts": ["fw-1"], "user": ["ada"]});
+        assert_eq!(field(&record(&alert), "related"), Some(want));
+        let ip = json!({"properties": {"related": {"properties": {"ip": {"type": "ip"}}}}});
+        let receipt = Receipt { received: at("2026-11-07T00:00:01Z"), hash: "h" };
+        let record = build(&alert, receipt, &naming(), &FieldSet::from_mapping(&ip));
+        assert_eq!(field(&record, "related"), Some(json!({"ip": ["10.0.0.1"]})));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 /// The shared secret that an alert source must present.
@@ -112,6 +113,26 @@ impl KeystorePassword {
     }
 }
 
+/// What a callback shows to the other side: a password, a token, a key to sign with, an address
+/// that holds one.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct CallbackSecret(SecretString);
+
+impl From<String> for CallbackSecret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl CallbackSecret {
+    /// The secret in clear, for the one place that sends it or signs with it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
 /// A user name with its password.
 #[derive(Clone, Debug)]
 pub struct Login {
@@ -122,6 +143,12 @@ pub struct Login {
 }
 
 impl fmt::Debug for WebhookToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+impl fmt::Debug for CallbackSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[REDACTED]")
     }

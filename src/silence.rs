@@ -22,7 +22,7 @@ use crate::{
 };
 
 mod memory;
-mod schedule;
+pub(crate) mod schedule;
 mod watch;
 
 pub use memory::Memory;

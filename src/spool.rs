@@ -14,18 +14,21 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::intake::Envelope;
 
 mod dead_letters;
+mod deliveries;
+mod delivering;
 mod entries;
 mod group_commit;
 pub mod peek;
@@ -35,6 +38,10 @@ mod schema;
 mod trouble;
 
 pub use dead_letters::{DeadLetter, Filter, Page};
+pub use deliveries::{
+    Delivery, DeliveryFilter, DeliveryState, DeliveryStats, DueDelivery, Remembered, RunOf,
+};
+pub use delivering::{DeliveryChange, Dispatched, Finished, NewDelivery, Replay};
 pub use entries::Stats;
 use group_commit::Then;
 use room::Room;
@@ -172,8 +179,14 @@ pub struct Spool {
 /// What the commit thread shares with the rest.
 #[derive(Default)]
 struct Shared {
-    /// Wakes whoever waits for new entries.
+    /// Wakes the writer when there are new entries.
     appended: Notify,
+    /// Wakes who decides what is due for them.
+    to_dispatch: Notify,
+    /// Whether somebody decides; else entries leave without.
+    dispatches: AtomicBool,
+    /// Changes when deliveries become due.
+    due: watch::Sender<u64>,
     /// Who waits for the fate of an entry.
     watchers: Mutex<HashMap<EntryId, oneshot::Sender<Fate>>>,
     /// What is wrong at present.
@@ -373,6 +386,121 @@ impl Spool {
     /// Resolves at the next append; what was appended since the last call counts too.
     pub async fn appended(&self) {
         self.shared.appended.notified().await;
+    }
+
+    /// Changes deliveries; the number means what [`DeliveryChange`] says.
+    ///
+    /// # Errors
+    /// When the disk fails: then nothing was changed.
+    pub async fn deliver(&self, change: DeliveryChange) -> Result<u64, AppendError> {
+        let (done, answer) = oneshot::channel();
+        let job = group_commit::Job::Deliver { change, done };
+        self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// From now on entries that leave are kept until it was decided what is due for them, also where
+    /// the disk does not let the decision begin yet.
+    pub fn keep_for_dispatch(&self) {
+        self.shared.dispatches.store(true, Ordering::Relaxed);
+    }
+
+    /// Entries for which it was not decided what is due, those after `after`, oldest first: at most
+    /// `count`, and no more than one past `bytes`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn undispatched(
+        &self,
+        after: EntryId,
+        count: usize,
+        bytes: usize,
+    ) -> rusqlite::Result<Vec<Entry>> {
+        let entries = deliveries::undispatched(&self.reader(), after, count, bytes);
+        self.noted(entries)
+    }
+
+    /// Resolves at the next append, for the one that decides what is due.
+    pub async fn to_dispatch(&self) {
+        self.shared.to_dispatch.notified().await;
+    }
+
+    /// Changes when deliveries become due that were not before.
+    #[must_use]
+    pub fn due_changes(&self) -> watch::Receiver<u64> {
+        self.shared.due.subscribe()
+    }
+
+    /// What the decision remembers.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn remembered(&self) -> rusqlite::Result<Remembered> {
+        deliveries::remembered(&self.reader())
+    }
+
+    /// At most `count` of a callback's deliveries that are due, the longest due first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn due_deliveries(
+        &self,
+        callback: &str,
+        now: Timestamp,
+        count: usize,
+    ) -> rusqlite::Result<Vec<DueDelivery>> {
+        let due = deliveries::due(&self.reader(), callback, now, count);
+        self.noted(due)
+    }
+
+    /// When the next of a callback's deliveries is due.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn next_due(&self, callback: &str) -> rusqlite::Result<Option<Timestamp>> {
+        deliveries::next_due(&self.reader(), callback)
+    }
+
+    /// The message that deliveries are for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn notice(&self, id: i64) -> rusqlite::Result<Option<Entry>> {
+        deliveries::notice(&self.reader(), id)
+    }
+
+    /// At most `count` deliveries, newest first, of those numbered below `before`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        before: i64,
+        count: usize,
+    ) -> rusqlite::Result<Vec<Delivery>> {
+        // Among many it may take a while, for which the writer shall not wait.
+        let file = self.reader().path().map(PathBuf::from);
+        let reader = schema::open_reader(&file.ok_or(rusqlite::Error::InvalidQuery)?)?;
+        deliveries::page(&reader, filter, before, count)
+    }
+
+    /// A delivery, and its runs that are kept, oldest first.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn delivery(&self, id: i64) -> rusqlite::Result<Option<(Delivery, Vec<RunOf>)>> {
+        let reader = self.reader();
+        let Some(found) = deliveries::one(&reader, id)? else { return Ok(None) };
+        Ok(Some((found, deliveries::runs(&reader, id)?)))
+    }
+
+    /// How much is to be delivered, in all or of one callback.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn delivery_stats(&self, callback: Option<&str>) -> rusqlite::Result<DeliveryStats> {
+        deliveries::stats(&self.reader(), callback)
     }
 
     /// The newest entry that was appended since the spool was opened; 0 where there is none.

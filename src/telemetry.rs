@@ -76,6 +76,8 @@ where
 pub const RECEIVED: &str = "alertloop_received_total";
 /// Counter: bodies that are durable in the spool.
 pub const DURABLE: &str = "alertloop_durable_total";
+/// Counter: alerts whose records the store has, by `source`.
+pub const ALERTS: &str = "alertloop_alerts_total";
 /// Counter: entries whose records the store has taken.
 pub const STORED: &str = "alertloop_stored_total";
 /// Counter: records that the store had already.
@@ -110,6 +112,19 @@ pub const SILENT_MONITORS: &str = "alertloop_silent_monitors";
 pub const BULK_REQUESTS: &str = "alertloop_bulk_requests_total";
 /// Histogram: how long a bulk request took.
 pub const BULK_SECONDS: &str = "alertloop_bulk_seconds";
+/// Counter, with the labels `callback` and `outcome` (`delivered`, `again`, `failed`, `held`): runs of
+/// callbacks, and what was not run.
+pub const DELIVERIES: &str = "alertloop_deliveries_total";
+/// Gauge: deliveries that are to be run.
+pub const PENDING_DELIVERIES: &str = "alertloop_pending_deliveries";
+/// Gauge, with the label `callback`: age of the oldest of them.
+pub const OLDEST_PENDING_DELIVERY_AGE: &str = "alertloop_oldest_pending_delivery_age_seconds";
+/// Gauge: deliveries that failed for good and are kept.
+pub const FAILED_DELIVERIES: &str = "alertloop_failed_deliveries";
+/// Gauge: callbacks whose last run was not delivered.
+pub const FAILING_CALLBACKS: &str = "alertloop_failing_callbacks";
+/// Histogram: how long a run of a callback took.
+pub const DELIVERY_SECONDS: &str = "alertloop_delivery_seconds";
 /// Counter, with the label `status`: requests that were refused.
 pub const REFUSED: &str = "alertloop_refused_total";
 
@@ -126,6 +141,9 @@ pub const RECONCILE_SECONDS: &str = "alertloop_reconcile_seconds";
 
 /// The statuses that [`REFUSED`] counts.
 pub const REFUSED_STATUSES: [&str; 3] = ["401", "413", "503"];
+
+/// Whose alerts [`ALERTS`] counts.
+const SOURCES: [&str; 3] = ["opensearch", "graylog", "reconciler"];
 
 /// Upper bounds of [`BULK_SECONDS`].
 const BULK_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -144,6 +162,10 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
             .set_buckets_for_metric(Matcher::Full(BULK_SECONDS.to_owned()), &BULK_BUCKETS)
             .and_then(|builder| {
                 let name = Matcher::Full(RECONCILE_SECONDS.to_owned());
+                builder.set_buckets_for_metric(name, &BULK_BUCKETS)
+            })
+            .and_then(|builder| {
+                let name = Matcher::Full(DELIVERY_SECONDS.to_owned());
                 builder.set_buckets_for_metric(name, &BULK_BUCKETS)
             })
             .and_then(PrometheusBuilder::install_recorder)
@@ -171,6 +193,10 @@ fn describe() {
         describe_counter!(name, help);
         counter!(name).increment(0);
     }
+    describe_counter!(ALERTS, "Alerts whose records the store has, by source");
+    for source in SOURCES {
+        counter!(ALERTS, "source" => source).increment(0);
+    }
     describe_counter!(REFUSED, "Requests refused, by status");
     for status in REFUSED_STATUSES {
         counter!(REFUSED, "status" => status).increment(0);
@@ -196,10 +222,20 @@ fn describe() {
             "Age of the last heartbeat, or how long the first is waited for",
         ),
         (HEARTBEAT_LATE, Unit::Count, "1 while no heartbeat came in time, else 0"),
+        (PENDING_DELIVERIES, Unit::Count, "Deliveries of callbacks that are to be run"),
+        (FAILED_DELIVERIES, Unit::Count, "Deliveries that failed for good and are kept"),
+        (FAILING_CALLBACKS, Unit::Count, "Callbacks whose last run was not delivered"),
     ] {
         describe_gauge!(name, unit, help);
         gauge!(name).set(0);
     }
+    describe_counter!(DELIVERIES, "Runs of callbacks, by callback and outcome");
+    describe_gauge!(
+        OLDEST_PENDING_DELIVERY_AGE,
+        Unit::Seconds,
+        "Age of the oldest delivery that is to be run, by callback"
+    );
+    describe_histogram!(DELIVERY_SECONDS, Unit::Seconds, "How long a run of a callback took");
     describe_gauge!(SILENT_MONITORS, Unit::Count, "Enabled monitors that say nothing, by reason");
     describe_histogram!(BULK_SECONDS, Unit::Seconds, "How long a bulk request took");
     describe_histogram!(
@@ -292,6 +328,7 @@ mod tests {
             BULK_REQUESTS,
             BULK_SECONDS,
             REFUSED,
+            ALERTS,
         ] {
             assert!(text.contains(&format!("# HELP {name} ")), "{name}: {text}");
         }

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use url::Url;
 
 use crate::{
     opensearch::{Client, bulk::Item},
@@ -62,6 +63,8 @@ pub struct Settings {
     pub compat: Option<Compat>,
     /// To what a packed body may unpack, in bytes.
     pub body_limit: usize,
+    /// Graylog's own address, for links to its alerts.
+    pub graylog: Option<Url>,
     /// Whether there is an Alerting API to ask.
     pub ask_alerting: bool,
     /// How many requests may be in flight at once; one, where the order of writing matters.
@@ -385,6 +388,9 @@ impl Writer {
                 warn!(entry.id = work.id, error = %reason, "an alert cannot be stored and is kept as a dead letter");
             } else {
                 counter!(telemetry::STORED).increment(1);
+                for source in &work.sources {
+                    counter!(telemetry::ALERTS, "source" => source.name()).increment(1);
+                }
                 self.spool.tell(work.id, || Fate::Stored(answer_of(&work.stored)));
             }
             settlements.push(Settlement { id: work.id, refused });

@@ -53,6 +53,14 @@ pub struct About {
     pub fields: Vec<(String, Value)>,
     /// IP addresses whose field is not known.
     pub addresses: Vec<String>,
+    /// The same of hosts, users, MAC addresses and hashes.
+    pub hosts: Vec<String>,
+    /// Users.
+    pub users: Vec<String>,
+    /// MAC addresses.
+    pub macs: Vec<String>,
+    /// Hashes.
+    pub hashes: Vec<String>,
 }
 
 impl Bucket {
@@ -75,6 +83,27 @@ impl Bucket {
         let text = |key: &str| alert.get(key).and_then(Value::as_str).map(str::to_owned);
         let keys = Keys::Joined(text("bucket_keys").filter(|keys| !keys.is_empty())?);
         Some(Self { path: text("parent_bucket_path").unwrap_or_default(), keys, sources: None })
+    }
+
+    /// As a sender tells it that groups by fields, which are named; `None` where there are none.
+    #[must_use]
+    pub fn of_groups(groups: &Map<String, Value>) -> Option<Self> {
+        let keys = Keys::Named(groups.clone());
+        (!groups.is_empty()).then_some(Self { path: String::new(), keys, sources: None })
+    }
+
+    /// Its keys in an order that does not depend on who told them.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let joined = match &self.keys {
+            Keys::Joined(joined) => joined.clone(),
+            Keys::Single(key) => text(key),
+            Keys::Named(named) => named.values().map(text).collect::<Vec<_>>().join(","),
+        };
+        let mut parts: Vec<_> = joined.split(',').collect();
+        parts.sort_unstable();
+        parts.join(",")
     }
 
     /// Takes over what the monitor tells of its aggregations; `monitor` is its body.
@@ -197,7 +226,7 @@ mod tests {
         if let Some(monitor) = monitor {
             bucket.learn(monitor);
         }
-        let About { fields, addresses } = bucket.about();
+        let About { fields, addresses, .. } = bucket.about();
         let fields = fields.into_iter().map(|(field, value)| format!("{field}={value}"));
         let mut all: Vec<_> = fields.chain(addresses).collect();
         all.sort();
@@ -220,6 +249,15 @@ mod tests {
             "bucket": {"key": {"source.ip": "10.0.0.1", "user": null}}});
         let bucket = Bucket::of_content(&dashboards).unwrap();
         assert_eq!(told(bucket, None), ["source.ip=\"10.0.0.1\""]);
+    }
+
+    #[test]
+    fn a_bucket_has_the_same_name_whoever_tells_it() {
+        let content = json!({"parent_bucket_path": "c", "bucket_keys": ["zeek", "443", "10.0.0.1"],
+            "bucket": {"key": {"module": "zeek", "port": 443, "address": "10.0.0.1"}}});
+        let told = Bucket::of_content(&content).unwrap();
+        assert_eq!(told.name(), listed("c", "zeek,443,10.0.0.1").name());
+        assert_ne!(told.name(), listed("c", "zeek,443,10.0.0.2").name());
     }
 
     #[test]

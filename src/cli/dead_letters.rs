@@ -21,9 +21,9 @@ use crate::{
     spool::Filter,
 };
 
-mod letters;
+pub(super) mod letters;
 mod service;
-mod text;
+pub(super) mod text;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -200,7 +200,7 @@ impl Picked {
 /// Whoever read what we print has gone away, as in `| head`: that is no fault.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads on")]
-struct Gone;
+pub(super) struct Gone;
 
 /// Does it.
 pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
@@ -344,11 +344,11 @@ async fn export_to(letters: &Letters, filter: &Filter, file: &Path) -> anyhow::R
     outcome
 }
 
-fn put(out: &mut dyn Write, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn put(out: &mut dyn Write, bytes: &[u8]) -> anyhow::Result<()> {
     written(out.write_all(bytes))
 }
 
-fn flush(out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn flush(out: &mut dyn Write) -> anyhow::Result<()> {
     written(out.flush())
 }
 
@@ -359,6 +359,6 @@ fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-fn say(what: &str) {
+pub(super) fn say(what: &str) {
     super::put(io::stderr().lock(), what).ok();
 }

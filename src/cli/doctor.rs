@@ -42,6 +42,7 @@ fn setup(config: Config) -> anyhow::Result<Setup> {
         provisioning: app::provision_settings(&config),
         provisions: config.provision,
         reconciles: config.reconciles(),
+        callbacks: config.callbacks.iter().filter(|callback| callback.enabled).count(),
         data_dir: config.data_dir,
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files,

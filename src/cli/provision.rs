@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     intake_token,
     opensearch::Client,
-    provision::{self, ChannelSecret, Options, Plan, export},
+    provision::{self, ChannelSecret, Options, Plan, desired::BadFiles, export},
     record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
 };
@@ -107,7 +107,9 @@ pub(super) enum Action {
 async fn export(args: &TableArgs, dir: &Path, overwrite: bool) -> anyhow::Result<ExitCode> {
     let config = configure(&args.settings)?;
     let all = export::read(&Client::new(&config.store)?).await?;
-    let files = export::files(&all, &app::provision_settings(&config));
+    let settings = app::provision_settings(&config);
+    let conditions = provision::files::read(settings.dir.as_deref()).map_err(BadFiles::from)?;
+    let files = export::files_beside(&all, &settings, &conditions);
     let exported = files.write(dir, overwrite).map_err(|fault| match fault.kind() {
         io::ErrorKind::AlreadyExists => {
             anyhow!("{fault}: there with another content; nothing was written; --overwrite does")

@@ -37,6 +37,23 @@ pub(super) fn webhook_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
+/// Its path is a folder's, below which links are made.
+pub(super) fn graylog_url(text: &str) -> Result<Url, &'static str> {
+    match store_url(text)? {
+        (url, None) => Ok(url),
+        (_, Some(_)) => Err("must hold no login: it stands in every record"),
+    }
+}
+
+/// The name of a query parameter.
+pub(super) fn parameter(text: &str) -> Result<String, &'static str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.len() > 64 || !text.bytes().all(plain) {
+        return Err("must be a plain name, like token or api_key");
+    }
+    Ok(text.to_owned())
+}
+
 fn web_url(text: &str) -> Result<Url, &'static str> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),

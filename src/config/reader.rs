@@ -8,17 +8,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use url::Url;
+
 use super::{
     Config, Fault, Faults, IndexSettings, KeystoreSettings, Local, Outcome,
     curlrc::{self, Curlrc},
     parse, settings, units,
 };
 use crate::{
+    callback::{self, Callback},
     opensearch::{self, Identity},
     secrets::{Login, Password, WebhookToken},
     telemetry::LogSettings,
 };
 
+const GRAYLOG: &str = "ALERTLOOP_GRAYLOG_URL";
 const CREDENTIALS: &str = "OPENSEARCH_CREDS_CONFIG_FILE";
 const VERIFICATION: &str = "OPENSEARCH_SSL_CERTIFICATE_VERIFICATION";
 
@@ -56,9 +60,11 @@ where
         let listen = self.listen();
         let token = self.token("ALERTLOOP_TOKEN");
         let token_previous = self.token("ALERTLOOP_TOKEN_PREVIOUS");
+        let token_parameter = self.parse("ALERTLOOP_TOKEN_PARAMETER", parse::parameter);
         let intake_open = self.parse("ALERTLOOP_INTAKE_OPEN", units::truth);
         let admin = self.admin();
         let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
+        let graylog_url = self.graylog_url();
         let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
         let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
         let reconcile_interval = self.parse("ALERTLOOP_RECONCILE_INTERVAL", units::span);
@@ -71,6 +77,9 @@ where
         let drain = self.parse("ALERTLOOP_DRAIN", units::span);
         let stop_grace = self.parse("ALERTLOOP_STOP_GRACE", units::span);
         let compat = self.parse("ALERTLOOP_COMPAT", parse::compat);
+        let callbacks = self.callbacks();
+        let deliveries_days = self.parse("ALERTLOOP_DELIVERIES_DAYS", parse::days);
+        let deliveries_max_bytes = self.parse("ALERTLOOP_DELIVERIES_MAX_BYTES", units::bytes);
         let log = self.log();
         if intake_open == Some(true) && self.is_given("ALERTLOOP_TOKEN") {
             self.warn("ALERTLOOP_TOKEN has no effect while ALERTLOOP_INTAKE_OPEN is true");
@@ -86,9 +95,11 @@ where
             data_dir: PathBuf::from(self.text("ALERTLOOP_DATA_DIR")),
             token,
             token_previous,
+            token_parameter: token_parameter?,
             intake_open: intake_open?,
             admin,
             webhook_url: webhook_url?,
+            graylog_url,
             provision: provision?,
             provisioning_dir,
             reconcile_interval: reconcile_interval?,
@@ -98,6 +109,9 @@ where
             wait: wait?,
             heartbeat: heartbeat?,
             silence_days: silence_days?,
+            callbacks,
+            deliveries_days: deliveries_days?,
+            deliveries_max_bytes: deliveries_max_bytes?,
             drain: drain?,
             stop_grace: stop_grace?,
             secret_files: std::mem::take(&mut self.secret_files),
@@ -121,6 +135,24 @@ where
             api_prefix: api_prefix?,
             admin,
             warnings: Vec::new(),
+        })
+    }
+
+    /// What the configuration file says about callbacks. Where it cannot be read, that is told by
+    /// who reads its settings.
+    pub(super) fn callbacks(&mut self) -> Vec<Callback> {
+        const CONFIG: &str = "ALERTLOOP_CONFIG";
+        let bytes = self.optional(CONFIG).and_then(|path| (self.read_file)(Path::new(&path)).ok());
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let read_file = |path: &Path| (self.read_file)(path);
+        let ground =
+            callback::settings::Ground { read_file: &read_file, variable: &super::variable };
+        let read = callback::settings::read(&text, &ground);
+        read.unwrap_or_else(|faults| {
+            for what in faults {
+                self.fault(CONFIG, &what);
+            }
+            Vec::new()
         })
     }
 
@@ -202,6 +234,11 @@ where
     fn token(&mut self, name: &'static str) -> Option<WebhookToken> {
         let (source, text) = self.secret(name)?;
         self.settle(&source, text.parse())
+    }
+
+    fn graylog_url(&mut self) -> Option<Url> {
+        let text = self.optional(GRAYLOG)?;
+        self.settle(GRAYLOG, parse::graylog_url(&text))
     }
 
     fn admin(&mut self) -> Option<Login> {

@@ -36,6 +36,7 @@ const INTAKE: &str = "Intake";
 const PAGE: &str = "Page and API";
 const PROVISIONING: &str = "Provisioning";
 const RECONCILING: &str = "Reconciling";
+const CALLBACKS: &str = "Callbacks";
 const PROCESS: &str = "Process";
 
 /// Every setting, in the order of `--help`.
@@ -126,6 +127,12 @@ pub static TABLE: &[Setting] = &[
         INTAKE,
         "Secret that is accepted too, while sources change over to a new one",
     ),
+    value(
+        "ALERTLOOP_TOKEN_PARAMETER",
+        "token",
+        INTAKE,
+        "Query parameter that may hold the secret, for senders that can only set a URL",
+    ),
     flag(
         "ALERTLOOP_INTAKE_OPEN",
         "false",
@@ -138,6 +145,12 @@ pub static TABLE: &[Setting] = &[
         "250ms",
         INTAKE,
         "How long an answer waits for the record to be stored; 0 does not wait",
+    ),
+    value(
+        "ALERTLOOP_GRAYLOG_URL",
+        "",
+        INTAKE,
+        "Address of Graylog for people, like https://graylog.example/; records then link to its alerts",
     ),
     value(
         "ALERTLOOP_HEARTBEAT",
@@ -189,6 +202,18 @@ pub static TABLE: &[Setting] = &[
         "Days without an alert after which a monitor is told as one that says nothing; 0 for never",
     ),
     value(
+        "ALERTLOOP_DELIVERIES_DAYS",
+        "30",
+        CALLBACKS,
+        "Days that deliveries of callbacks are kept after they ended",
+    ),
+    value(
+        "ALERTLOOP_DELIVERIES_MAX_BYTES",
+        "256MiB",
+        CALLBACKS,
+        "Size from which on the oldest of them are removed earlier",
+    ),
+    value(
         "ALERTLOOP_DATA_DIR",
         "/var/lib/alertloop",
         PROCESS,
@@ -224,7 +249,7 @@ pub static TABLE: &[Setting] = &[
         "ALERTLOOP_CONFIG",
         "",
         PROCESS,
-        "TOML file with settings: their names in lower case, with or without alertloop_",
+        "TOML file with settings, their names in lower case, with or without alertloop_, and with callbacks",
     ),
 ];
 
@@ -312,6 +337,9 @@ pub fn unknown_variable(name: &str) -> Option<String> {
 /// What to say about a key of the configuration file that is not a setting.
 #[must_use]
 pub fn unknown_key(key: &str) -> String {
+    if key == "callbacks" {
+        return format!("ALERTLOOP_CONFIG: {key} is not a setting; did you mean [[callback]]?");
+    }
     let keys = names().flat_map(|name| {
         let name = name.to_ascii_lowercase();
         let short = name.strip_prefix("alertloop_").map(str::to_owned);
@@ -363,7 +391,10 @@ mod tests {
         assert_eq!(names.len(), all);
         let mut groups: Vec<&str> = TABLE.iter().map(|setting| setting.group).collect();
         groups.dedup();
-        assert_eq!(groups, [STORE, RECORDS, INTAKE, PAGE, PROVISIONING, RECONCILING, PROCESS]);
+        assert_eq!(
+            groups,
+            [STORE, RECORDS, INTAKE, PAGE, PROVISIONING, RECONCILING, CALLBACKS, PROCESS]
+        );
     }
 
     #[test]

@@ -82,6 +82,9 @@ impl Sources {
         };
         let mut seen = BTreeMap::new();
         for (key, value) in table {
+            if key == crate::callback::settings::KEY {
+                continue;
+            }
             let Some(name) = settings::of_key(&key) else {
                 self.faults.warnings.push(settings::unknown_key(&key));
                 continue;
@@ -185,14 +188,14 @@ mod tests {
 
     #[test]
     fn unknown_names_are_warned_about() {
-        let file = Some("lisen = 'x'\n[callbacks.one]\nurl = 'x'");
+        let file = Some("lisen = 'x'\n[callbacks.one]\nurl = 'x'\n[[callback]]\nname = 'x'");
         let sources = gather(&[(CONFIG, "f")], &[("ALERTLOOP_WIAT", "x"), ("PATH", "x")], file);
         let ((), warnings) = join(sources).unwrap();
         assert_eq!(
             warnings,
             [
                 "ALERTLOOP_WIAT is not a setting; did you mean ALERTLOOP_WAIT?",
-                "ALERTLOOP_CONFIG: callbacks is not a setting",
+                "ALERTLOOP_CONFIG: callbacks is not a setting; did you mean [[callback]]?",
                 "ALERTLOOP_CONFIG: lisen is not a setting; did you mean listen?",
             ]
         );

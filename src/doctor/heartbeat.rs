@@ -61,6 +61,11 @@ fn judge(report: &mut Report, is_sent: bool, is_expected: bool, told: Told) {
 }
 
 async fn ask(listen: SocketAddr) -> Told {
+    ready(listen).await.map_or(Told::Nothing, |ready| told(&ready))
+}
+
+/// What the service that listens there says of itself.
+pub(super) async fn ready(listen: SocketAddr) -> Option<Value> {
     let mut address = listen;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -68,14 +73,10 @@ async fn ask(listen: SocketAddr) -> Told {
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let Ok(client) = reqwest::Client::builder().no_proxy().timeout(LIMIT).build() else {
-        return Told::Nothing;
-    };
-    let Ok(answer) = client.get(format!("http://{address}/readyz")).send().await else {
-        return Told::Nothing;
-    };
+    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().ok()?;
+    let answer = client.get(format!("http://{address}/readyz")).send().await.ok()?;
     let body = answer.bytes().await.unwrap_or_default();
-    told(&serde_json::from_slice(&body).unwrap_or_default())
+    Some(serde_json::from_slice(&body).unwrap_or_default())
 }
 
 fn told(ready: &Value) -> Told {

@@ -12,12 +12,13 @@ use crate::secrets::{Login, WebhookToken};
 
 /// The header that our channel carries the secret in.
 pub const TOKEN_HEADER: &str = "x-alertloop-token";
-/// The query parameter for senders that can only set a URL.
+/// The query parameter for senders that can only set a URL, where no other is configured.
 pub const TOKEN_PARAMETER: &str = "token";
 
 /// The secrets that admit, and what is open.
 pub struct Access {
     tokens: RwLock<Vec<WebhookToken>>,
+    parameter: String,
     open: bool,
     admin: Option<Login>,
 }
@@ -27,7 +28,13 @@ impl Access {
     /// of the API.
     #[must_use]
     pub fn new(tokens: Vec<WebhookToken>, open: bool, admin: Option<Login>) -> Self {
-        Self { tokens: RwLock::new(tokens), open, admin }
+        Self { tokens: RwLock::new(tokens), parameter: TOKEN_PARAMETER.to_owned(), open, admin }
+    }
+
+    /// With this query parameter in place of the usual one.
+    #[must_use]
+    pub fn with_parameter(self, parameter: String) -> Self {
+        Self { parameter, ..self }
     }
 
     /// Admits one more secret; tells whether it is a new one.
@@ -91,7 +98,7 @@ impl Access {
         let password = || known(&basic(headers)?.1);
         let parameter = || {
             url::form_urlencoded::parse(query?.as_bytes())
-                .filter(|(name, _)| name == TOKEN_PARAMETER)
+                .filter(|(name, _)| *name == self.parameter)
                 .find_map(|(_, value)| known(value.as_bytes()))
         };
         own.or_else(bearer).or_else(password).or_else(parameter)
@@ -183,6 +190,15 @@ mod tests {
         assert!(open.token_of(&headers(&[(TOKEN_HEADER, "wrong-but-admitted")]), None).is_none());
         assert!(Access::new(vec![], true, None).may_post(&HeaderMap::new(), None));
         assert!(!Access::new(vec![], false, None).may_post(&HeaderMap::new(), Some("token=")));
+    }
+
+    #[test]
+    fn the_query_parameter_can_have_another_name() {
+        let access = access(false).with_parameter("api_key".to_owned());
+        for (query, want) in [("api_key=0123456789abcdef", true), ("token=0123456789abcdef", false)]
+        {
+            assert_eq!(access.may_post(&HeaderMap::new(), Some(query)), want, "{query}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 use tokio::task::block_in_place;
 use tracing::info;
@@ -175,7 +175,10 @@ pub(super) fn must_be_json(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Reads a selection.
-async fn selection(headers: &HeaderMap, body: Body) -> Result<Selection, ApiError> {
+pub(super) async fn selection<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, ApiError> {
     must_be_json(headers)?;
     let bytes = body::to_bytes(body, SELECTION).await.map_err(|_| {
         ApiError::BadRequest(format!("the selection did not come, or has over {SELECTION} bytes"))
@@ -190,7 +193,7 @@ fn filter(reason: Option<String>, source: Option<String>) -> Filter {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-fn misasked(rejection: QueryRejection) -> ApiError {
+pub(super) fn misasked(rejection: QueryRejection) -> ApiError {
     ApiError::BadRequest(rejection.body_text())
 }
 

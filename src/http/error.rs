@@ -23,7 +23,7 @@ pub enum ApiError {
     BadRequest(String),
     /// 401: no secret, or a wrong one.
     #[error(
-        "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, or as a Basic password"
+        "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, as a Basic password, or in the query"
     )]
     Unauthorized,
     /// 404: there is no such thing, or it is not for this caller.

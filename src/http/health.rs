@@ -18,7 +18,7 @@ use metrics::gauge;
 use serde_json::{Value, json};
 
 use super::{ApiError, State};
-use crate::{clock, heartbeat::Beat, telemetry};
+use crate::{clock, heartbeat::Beat, spool::DeliveryStats, telemetry};
 
 /// What readiness tells besides what it finds out itself.
 #[derive(Default)]
@@ -97,10 +97,50 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
         },
         "provisioning": provisioning,
         "reconciler": state.reconciler.detail(),
+        "callbacks": callbacks(&state),
         "heartbeat": heartbeat(state.heartbeat.beat(clock::now())),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
+}
+
+/// How the callbacks fare; `null` where there are none.
+fn callbacks(state: &State) -> Value {
+    if state.callbacks.names().is_empty() {
+        return Value::Null;
+    }
+    let held = tokio::task::block_in_place(|| state.spool.delivery_stats(None));
+    // That it cannot be read is told with the spool.
+    let held = held.unwrap_or_default();
+    json!({
+        "enabled": state.callbacks.names().len(),
+        "pending": held.pending,
+        "oldest_pending": held.oldest.map(|at| at.to_string()),
+        "failed": held.failed,
+        "failing": state.callbacks.failing(),
+    })
+}
+
+/// Sets what the metrics tell of callbacks.
+fn measure_callbacks(state: &State) -> rusqlite::Result<()> {
+    let age = |at: Option<jiff::Timestamp>| {
+        at.map_or(0.0, |at| clock::now().duration_since(at).as_secs_f64().max(0.0))
+    };
+    for name in state.callbacks.names() {
+        let held = tokio::task::block_in_place(|| state.spool.delivery_stats(Some(name)))?;
+        gauge!(telemetry::OLDEST_PENDING_DELIVERY_AGE, "callback" => name.clone())
+            .set(age(held.oldest));
+    }
+    let held = match state.callbacks.names() {
+        [] => DeliveryStats::default(),
+        _ => tokio::task::block_in_place(|| state.spool.delivery_stats(None))?,
+    };
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    gauge!(telemetry::PENDING_DELIVERIES).set(count(held.pending));
+    gauge!(telemetry::FAILED_DELIVERIES).set(count(held.failed));
+    let failing = state.callbacks.failing().len();
+    gauge!(telemetry::FAILING_CALLBACKS).set(u32::try_from(failing).unwrap_or(u32::MAX));
+    Ok(())
 }
 
 /// How the heartbeat stands; `null` where none is expected and none has come.
@@ -144,6 +184,7 @@ pub async fn metrics(
         gauge!(telemetry::HEARTBEAT_AGE).set(beat.age.as_secs_f64());
         gauge!(telemetry::HEARTBEAT_LATE).set(if beat.is_late { 1.0 } else { 0.0 });
     }
+    measure_callbacks(&state)?;
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((kind, state.metrics.render()).into_response())
 }

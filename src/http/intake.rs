@@ -173,7 +173,7 @@ fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
         return None;
     }
     let alert = intake::decode_for_name(envelope, state.body_limit)?;
-    if alert.id.is_none() && state.ids_are_asked {
+    if alert.id.is_none() && alert.source.is_alerting() && state.ids_are_asked {
         return None;
     }
     let hash = match alert.id {

@@ -15,6 +15,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::occasion;
 use crate::alert::{Alert, Body, Phase, bucket::Bucket};
 
 /// Lists of alerts of the monitor itself; of an alert in two of them the first tells.
@@ -120,6 +121,7 @@ impl One<'_> {
         } else if state == "ACKNOWLEDGED" {
             alert.phase = Phase::Acknowledged;
         }
+        occasion::of_group(&mut alert, self.alert);
         if alert.body == Body::Empty {
             let own = short(&Value::Object(self.alert.clone()));
             alert.body = Body::Text(json!({ self.list: [own] }).to_string());

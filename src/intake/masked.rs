@@ -10,8 +10,8 @@ use std::{borrow::Cow, ops::Range};
 
 /// Names whose values are secrets, in small letters: ntopng's, and our own header.
 const NAMES: [&[u8]; 2] = [b"sharedsecret", b"x-alertloop-token"];
-/// Our query parameter, where an address stands in a body.
-const PARAMETER: &[u8] = b"token=";
+/// Our query parameter, and what else it is likely to be called, where an address stands in a body.
+const PARAMETERS: [&[u8]; 5] = [b"token=", b"access_token=", b"apikey=", b"api_key=", b"api-key="];
 /// What quotation marks look like; the two of `u` need a backslash before them.
 const MARKS: [&[u8]; 9] =
     [b"\"", b"'", b"u0022", b"u0027", b"&quot;", b"&#34;", b"&#39;", b"%22", b"%27"];
@@ -43,14 +43,15 @@ pub fn masked(body: &[u8]) -> Cow<'_, [u8]> {
 /// The value of the secret whose name begins at `at`, and what stands for it.
 fn secret_at(body: &[u8], at: usize) -> Option<(Range<usize>, &'static [u8])> {
     // How the names begin: nearly every place ends here.
-    if !matches!(body[at], b's' | b'S' | b'x' | b'X' | b't' | b'T') {
+    if !matches!(body[at], b's' | b'S' | b'x' | b'X' | b't' | b'T' | b'a' | b'A') {
         return None;
     }
     let rest = &body[at..];
     let found = if let Some(name) = NAMES.iter().find(|name| begins_with(rest, name)) {
         value_after(body, at + name.len())?
-    } else if begins_with(rest, PARAMETER) && at > 0 && b"?&;".contains(&body[at - 1]) {
-        let start = at + PARAMETER.len();
+    } else if at > 0 && b"?&;".contains(&body[at - 1]) {
+        let parameter = PARAMETERS.iter().find(|parameter| begins_with(rest, parameter))?;
+        let start = at + parameter.len();
         (start..bare_end(body, start), &b"***"[..])
     } else {
         return None;
@@ -208,6 +209,7 @@ mod tests {
             ),
             ("X-Alertloop-Token: s3cret", "X-Alertloop-Token: \"***\""),
             ("http://h/mapi/alert?a=b&token=s3cret#x", "http://h/mapi/alert?a=b&token=***#x"),
+            ("http://h/?API_KEY=s3cret", "http://h/?API_KEY=***"),
         ] {
             assert_eq!(text(body), want, "{body}");
         }

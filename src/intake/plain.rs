@@ -9,10 +9,12 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{
-    opensearch::{body, hits_of, severity, time_in_text},
+    lenient::time_in_text,
+    occasion,
+    opensearch::{body, hits_of, severity},
     pruned::Pruned,
 };
 use crate::alert::{Alert, Named, Source};
@@ -43,6 +45,17 @@ struct Part<'a> {
     results: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    // What the messages of our conditions have more.
+    #[serde(borrow)]
+    condition: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result_description: Option<&'a RawValue>,
+    #[serde(borrow)]
+    values: Option<&'a RawValue>,
+    #[serde(borrow)]
+    backlog: Option<&'a RawValue>,
     // What lists its alerts is not plain: one record for each needs the whole JSON.
     #[serde(rename = "newAlerts", default)]
     new_alerts: Option<IgnoredAny>,
@@ -115,12 +128,15 @@ impl Part<'_> {
         if self.lists_alerts() {
             return Err(NotPlain);
         }
+        let end = time(self.period.end)?;
+        let window = value::<Map<String, Value>>(self.condition)?
+            .and_then(|condition| occasion::window(&condition, end));
         Ok(Alert {
             id: text(self.alert),
             rule: named(self.monitor),
             trigger: named(self.trigger),
-            start: time(self.period.start)?,
-            end: time(self.period.end)?,
+            start: window.or(time(self.period.start)?),
+            end,
             began: time(self.start)?,
             error: text(self.error),
             ..Alert::of(Source::OpenSearch)
@@ -141,7 +157,32 @@ impl Part<'_> {
         let total = first.and_then(|search| search.hits).and_then(|hits| hits.total);
         let hits = total.as_ref().and_then(hits_of);
         let body = body(value::<Pruned>(self.body)?.map(|Pruned(value)| value).as_ref());
-        Ok(Alert { severity, hits, body, ..self.named()? })
+        let more = self.more()?;
+        let mut alert = Alert { severity, hits, body, ..self.named()? };
+        if let Some(more) = more {
+            occasion::complete(&mut alert, &more);
+        }
+        Ok(alert)
+    }
+
+    fn more(&self) -> Result<Option<Map<String, Value>>, NotPlain> {
+        if self.condition.is_none() {
+            return Ok(None);
+        }
+        let parts = [
+            ("condition", self.condition),
+            ("stream", self.stream),
+            ("result_description", self.result_description),
+            ("values", self.values),
+            ("backlog", self.backlog),
+        ];
+        let mut more = Map::new();
+        for (name, raw) in parts {
+            if let Some(value) = value(raw)? {
+                more.insert(name.to_owned(), value);
+            }
+        }
+        Ok(Some(more))
     }
 }
 
@@ -198,7 +239,7 @@ mod tests {
         for body in BODIES {
             let Some(alerts) = read(body.as_bytes()) else { continue };
             plain += 1;
-            let slow = super::super::decode_leniently(body.as_bytes()).unwrap();
+            let slow = super::super::decode_json(body.as_bytes(), None).unwrap();
             let slow: Vec<_> = slow.into_iter().map(Result::unwrap).collect();
             assert_eq!(alerts, slow, "{body}");
             if let ([alert], Some(named)) = (alerts.as_slice(), read_name(body.as_bytes())) {

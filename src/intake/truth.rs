@@ -196,7 +196,7 @@ mod tests {
             assert_eq!((read.phase, ms(read.as_of), ms(read.end)), (phase, Some(as_of), Some(end)));
             assert_eq!((ms(read.start), ms(read.began)), (Some(1000), Some(1000)), "{state}");
             assert_eq!(read.error.is_some(), error.is_some(), "{state}");
-            assert_eq!(read.tags.contains(&ORPHANED), state == "DELETED");
+            assert_eq!(read.tags.contains(&ORPHANED.into()), state == "DELETED");
             assert_eq!((read.severity, read.is_reconciled), (80, true));
         }
     }
@@ -215,7 +215,10 @@ mod tests {
             "sequence": 1_793_941_500_000_i64}});
         let alert = read(&vanished("a", &record, |_| true).unwrap()).unwrap();
         let at = |text: &str| text.parse::<Timestamp>().ok();
-        assert_eq!((alert.phase, alert.tags.as_slice()), (Phase::Released, [ORPHANED].as_slice()));
+        assert_eq!(
+            (alert.phase, alert.tags.as_slice()),
+            (Phase::Released, [ORPHANED.into()].as_slice())
+        );
         assert_eq!(alert.start, at("2026-11-06T05:00:00Z"));
         assert_eq!((alert.end, alert.as_of), (at("2026-11-06T05:05:00Z"), alert.end));
         assert_eq!(alert.rule.name.as_deref(), Some("Beacons"));

@@ -271,7 +271,7 @@ pub async fn send_test(client: &Client, id: &str) -> Result<Vec<Delivery>, Error
 
 /// A failed test is an error whose reason is JSON in a text, under another name than in a good
 /// answer.
-fn deliveries(body: &[u8]) -> Vec<Delivery> {
+pub(super) fn deliveries(body: &[u8]) -> Vec<Delivery> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let reason = answer.pointer("/error/reason").and_then(Value::as_str).unwrap_or_default();
     let reason: Value = serde_json::from_str(reason).unwrap_or_default();

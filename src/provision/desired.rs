@@ -14,6 +14,7 @@ use super::{
     sealed::Hidden,
 };
 use crate::{
+    condition::{self, Condition},
     opensearch::{notifications::Config, templates::Legacy},
     record::fields::FieldSet,
 };
@@ -67,6 +68,8 @@ pub struct Desired {
     pub template: Option<Legacy>,
     /// All else, in the order in which it is made.
     pub wanted: Vec<Wanted>,
+    /// The conditions, by their files; their monitors are among the others.
+    pub conditions: BTreeMap<String, Condition>,
     /// The index pattern that the template has to cover.
     pub index_pattern: String,
     /// The name of an index of that pattern, to try templates on.
@@ -90,6 +93,7 @@ impl Desired {
             channel: None,
             template: None,
             wanted: Vec::new(),
+            conditions: BTreeMap::new(),
             index_pattern: settings.index_pattern.clone(),
             sample_index: settings.index_pattern.replace('*', "700101"),
             webhook_url: settings.webhook_url.clone(),
@@ -104,14 +108,17 @@ impl Desired {
                 }
                 Ok(value)
             };
-            let parsed = if file.starts_with("conditions/") {
-                Err("conditions are not understood by this version; remove it".to_owned())
-            } else {
-                serde_json::from_str(text).map_err(|fault| fault.to_string())
+            let read = match condition::stem(file) {
+                Some(stem) => condition::file::read(text, stem, settings.for_conditions())
+                    .map_err(|fault| fault.to_string())
+                    .and_then(|condition| desired.take_up_condition(file, condition)),
+                None => serde_json::from_str(text)
+                    .map_err(|fault| fault.to_string())
+                    .and_then(|json| fill(json, &value_of))
+                    .and_then(|json| {
+                        desired.take_up(file, json, hidden.take(), &settings.time_field)
+                    }),
             };
-            let read = parsed
-                .and_then(|json| fill(json, &value_of))
-                .and_then(|json| desired.take_up(file, json, hidden.take(), &settings.time_field));
             if let Err(fault) = read {
                 bad.push(BadFile { file: file.clone(), fault });
             }
@@ -119,6 +126,18 @@ impl Desired {
         desired.wanted.sort_by_cached_key(|one| (one.rank(), one.key.name.clone()));
         bad.extend(doubles(&desired.wanted));
         if bad.is_empty() { Ok(desired) } else { Err(BadFiles(bad)) }
+    }
+
+    fn take_up_condition(&mut self, file: &str, condition: Condition) -> Result<(), String> {
+        let same = self.conditions.iter().find(|(_, other)| other.id == condition.id);
+        if let Some((other, _)) = same {
+            return Err(format!("has the id {:?} as {other} has", condition.id));
+        }
+        let key = Key::new(Object::Monitor, condition.title.clone());
+        let (file, body) = (file.to_owned(), condition.monitor(CHANNEL_ID));
+        self.wanted.push(Wanted { key, file: file.clone(), body, hidden: Hidden::default() });
+        self.conditions.insert(file, condition);
+        Ok(())
     }
 
     fn take_up(
@@ -379,7 +398,7 @@ mod tests {
             ),
             ("monitors/a.json", "{}", "has no name"),
             ("monitors/a.json", r#"{"type": "destination", "name": "x"}"#, "monitor or workflow"),
-            ("conditions/a.toml", "x = 1", "conditions are not understood"),
+            ("conditions/a.toml", "\nx = 1", "line 2: unknown field `x`, expected one of `id`"),
         ] {
             let files = [(file, text), ("monitors/z.json", "{")];
             let files = files.map(|(file, text)| (file.to_owned(), text.to_owned())).into();

@@ -13,15 +13,20 @@ use serde_json::{Value, json};
 
 use super::{
     Error, Settings,
+    canonical::canonical,
     desired::{CHANNEL_ID, HANDOVER_ID, LONGEST_NAME, OLD_CHANNEL_ID, TOKEN_HEADER},
+    diff::diff,
     object::{Found, Object},
     placeholder::has_placeholder,
     sealed,
 };
-use crate::opensearch::{
-    Client,
-    alerting::{self, Family},
-    notifications, templates,
+use crate::{
+    condition,
+    opensearch::{
+        Client,
+        alerting::{self, Family},
+        notifications, templates,
+    },
 };
 
 /// What the store adds to a monitor by itself; a new one would get its own.
@@ -115,13 +120,29 @@ async fn every(client: &Client, family: Family) -> Result<Vec<Found>, Error> {
 /// The files that describe what is live. Pure.
 #[must_use]
 pub fn files(all: &Everything, settings: &Settings) -> Files {
+    files_beside(all, settings, &BTreeMap::new())
+}
+
+/// The same, where these files of conditions (paths and texts) are there: a monitor that is as its
+/// condition says stays a condition. One that a user changed is written as what it is now. Pure.
+#[must_use]
+pub fn files_beside(
+    all: &Everything,
+    settings: &Settings,
+    conditions: &BTreeMap<String, String>,
+) -> Files {
     let mut files = Files::default();
+    let known = Conditions::read(conditions, settings);
     let names: BTreeMap<&str, &str> =
         all.monitors.iter().map(|one| (one.id.as_str(), name_of(&one.body))).collect();
     for (id, config) in &all.channels {
         files.channel(id, config, settings);
     }
     for (found, body) in all.monitors.iter().map(|one| (one, one.body.clone())) {
+        if let Some((file, text)) = known.of(&found.body) {
+            files.texts.insert(file.to_owned(), text.to_owned());
+            continue;
+        }
         files.monitor(Object::Monitor, found, body, &all.monitors);
     }
     for found in &all.workflows {
@@ -133,6 +154,30 @@ pub fn files(all: &Everything, settings: &Settings) -> Files {
         files.template(name, body);
     }
     files
+}
+
+/// Conditions and the monitors that they are compiled to.
+struct Conditions<'a>(Vec<(&'a str, &'a str, Value)>);
+
+impl<'a> Conditions<'a> {
+    /// Those that can be read; the others are told of where they are used.
+    fn read(files: &'a BTreeMap<String, String>, settings: &Settings) -> Self {
+        let all = files.iter().filter_map(|(file, text)| {
+            let stem = condition::stem(file)?;
+            let read = condition::file::read(text, stem, settings.for_conditions()).ok()?;
+            let monitor = canonical(Object::Monitor, &read.monitor(CHANNEL_ID));
+            Some((file.as_str(), text.as_str(), monitor))
+        });
+        Self(all.collect())
+    }
+
+    /// The file and the text of the condition that a monitor is.
+    fn of(&self, monitor: &Value) -> Option<(&'a str, &'a str)> {
+        let named = self.0.iter().filter(|(_, _, one)| name_of(one) == name_of(monitor));
+        let live = canonical(Object::Monitor, monitor);
+        let mut same = named.filter(|(_, _, one)| diff(one, &live).is_empty());
+        same.next().map(|(file, text, _)| (*file, *text))
+    }
 }
 
 impl Files {
@@ -417,6 +462,24 @@ mod tests {
         ] {
             assert!(text.contains(want), "{want} in {text}");
         }
+    }
+
+    #[test]
+    fn a_condition_stays_one_until_somebody_changes_its_monitor() {
+        const TEXT: &str = "title = \"c\"\ntype = \"message_count\"\nthreshold = 1\ntime = 5\n";
+        let conditions: BTreeMap<_, _> = [("conditions/c.toml".to_owned(), TEXT.to_owned())].into();
+        let read = condition::file::read(TEXT, "c", settings().for_conditions()).unwrap();
+        let mut found = Found { body: read.monitor(CHANNEL_ID), ..monitor("m1", "c") };
+        found.body["enabled"] = json!(false);
+        let all = Everything { monitors: vec![found.clone()], ..Everything::default() };
+        let kept = files_beside(&all, &settings(), &conditions);
+        assert_eq!(kept.texts, conditions, "whether it is switched on is no part of it");
+        let alone = files(&all, &settings());
+        assert_eq!(alone.texts.keys().collect::<Vec<_>>(), ["monitors/c.json"]);
+        found.body["schedule"]["period"]["interval"] = json!(7);
+        let all = Everything { monitors: vec![found], ..Everything::default() };
+        let edited = files_beside(&all, &settings(), &conditions);
+        assert_eq!(edited.texts.keys().collect::<Vec<_>>(), ["monitors/c.json"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
     sealed::Hidden,
 };
 use crate::{
+    condition,
     opensearch::{notifications::Config, templates::Legacy},
     secrets::WebhookToken,
 };
@@ -308,6 +309,9 @@ impl fmt::Display for Step {
         };
         let width = f.width().unwrap_or(NARROWEST);
         write!(f, "{word:<11} {:<width$} {}", self.object.to_string(), self.name)?;
+        if let Some(file) = self.file.as_ref().filter(|file| condition::stem(file).is_some()) {
+            write!(f, ", of {file}")?;
+        }
         if !reason.is_empty() {
             write!(f, " ({reason})")?;
         }

@@ -122,6 +122,25 @@ pub fn always_true(monitor: &Value) -> Value {
     monitor
 }
 
+/// The monitor with triggers that tell nobody.
+#[must_use]
+pub fn without_actions(monitor: &Value) -> Value {
+    let mut monitor = monitor.clone();
+    let triggers = monitor.get_mut("triggers").and_then(Value::as_array_mut).into_iter().flatten();
+    for trigger in triggers.filter_map(|wrapped| wrapped.as_object_mut()?.values_mut().next()) {
+        trigger["actions"] = json!([]);
+    }
+    monitor
+}
+
+/// How many buckets the triggers of a dry run have chosen.
+#[must_use]
+pub fn buckets(report: &Value) -> usize {
+    let triggers = report.get("trigger_results").and_then(Value::as_object).into_iter().flatten();
+    let chosen = triggers.filter_map(|(_, result)| result.get("agg_result_buckets")?.as_object());
+    chosen.map(serde_json::Map::len).sum()
+}
+
 /// What a dry run rendered for one action; of a run that renders for each bucket or document, each
 /// once.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,8 +22,8 @@ pub fn add_fields(document: &mut Map<String, Value>, about: &About, known: &Fiel
 
 /// Adds addresses and hosts to those that `related` has already.
 pub fn add_related(document: &mut Map<String, Value>, about: &About, known: &FieldSet) {
-    let mut related: [(&str, Vec<&str>); 3] =
-        [("ip", Vec::new()), ("hosts", Vec::new()), ("mac", Vec::new())];
+    let mut related: [(&str, Vec<&str>); 5] =
+        ["ip", "hosts", "mac", "user", "hash"].map(|name| (name, Vec::new()));
     for (field, value) in &about.fields {
         let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { continue };
         let place = match field.rsplit('.').next().unwrap_or_default() {
@@ -34,7 +34,10 @@ pub fn add_related(document: &mut Map<String, Value>, about: &About, known: &Fie
         };
         related[place].1.push(text);
     }
-    related[0].1.extend(about.addresses.iter().map(String::as_str));
+    let told = [&about.addresses, &about.hosts, &about.macs, &about.users, &about.hashes];
+    for ((_, values), told) in related.iter_mut().zip(told) {
+        values.extend(told.iter().map(String::as_str));
+    }
     for (name, values) in related {
         if !values.is_empty() && known.knows(&format!("related.{name}")) {
             unite(document, name, &values);
@@ -76,6 +79,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect(),
             addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
+            ..About::default()
         }
     }
 

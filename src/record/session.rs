@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 
 use super::{
     Naming, ORIGINAL_LIMIT, Receipt, believable, buckets, cut, fields::FieldSet, merge_body,
+    occasion,
 };
 use crate::{
-    alert::{Alert, Body, Phase, bucket::Bucket},
+    alert::{
+        Alert, Body, Phase,
+        bucket::{About, Bucket},
+    },
     lifecycle::{RECONCILED, nanoseconds},
 };
 
@@ -27,6 +31,8 @@ pub struct Session<'a> {
     last_packet: String,
     ecs: Ecs,
     event: Event<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Message<'a>>,
     #[serde(skip_serializing_if = "Rule::is_empty")]
@@ -76,7 +82,8 @@ struct Event<'a> {
     /// Of the message; what was read back from the Alerting API has none (`lifecycle`).
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<&'a str>,
-    url: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<Cow<'a, str>>,
     id: &'a str,
     severity: u8,
     risk_score: u8,
@@ -98,7 +105,7 @@ impl<'a> Session<'a> {
         let start = alert.start.unwrap_or(receipt.received);
         let end = alert.end.unwrap_or_else(|| receipt.received.max(start));
         let (first, last) = (text(start), text(end));
-        let mut tags: Vec<&str> = alert.tags.clone();
+        let mut tags: Vec<&str> = alert.tags.iter().map(AsRef::as_ref).collect();
         if !believable(start, receipt.received) {
             tags.push("implausible-time");
         }
@@ -110,7 +117,7 @@ impl<'a> Session<'a> {
             kind: "alert",
             dataset: "alerting",
             module: "alerting",
-            provider: "malcolm",
+            provider: alert.source.provider(),
             start: first.clone(),
             end: last.clone(),
             ingested: text(receipt.received),
@@ -134,6 +141,7 @@ impl<'a> Session<'a> {
             last_packet: last,
             ecs: Ecs { version: "1.6.0" },
             event,
+            message: alert.message.as_deref(),
             error: alert.error.as_deref().map(|message| Message { message }),
             rule: Rule { id: alert.rule.id.as_deref(), name: alert.rule.name.as_deref() },
             tags,
@@ -143,7 +151,9 @@ impl<'a> Session<'a> {
     /// As JSON text, with what of the body's JSON has a field in `known`.
     pub fn into_text(self, alert: &Alert, naming: &Naming, known: &FieldSet) -> String {
         let has_own_time_field = naming.time_field != "firstPacket";
-        let is_plain = alert.bucket.is_none() && !matches!(alert.body, Body::Json { .. });
+        let is_plain = alert.bucket.is_none()
+            && alert.occasion.is_none()
+            && !matches!(alert.body, Body::Json { .. });
         if !has_own_time_field && is_plain {
             return json_text(&self);
         }
@@ -154,7 +164,12 @@ impl<'a> Session<'a> {
         if has_own_time_field {
             document.insert(naming.time_field.clone(), time);
         }
-        let about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
+        let mut about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
+        if let Some(told) = &alert.occasion {
+            let fields = occasion::fields(told);
+            buckets::add_fields(&mut document, &About { fields, ..About::default() }, known);
+            occasion::relate(&mut about, told);
+        }
         buckets::add_fields(&mut document, &about, known);
         if let Body::Json { fields, text } = &alert.body {
             let leftover = merge_body::merge(&mut document, fields, known);
@@ -177,14 +192,19 @@ pub fn text(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
-fn url(alert: &Alert) -> Cow<'static, str> {
-    match &alert.rule.id {
+/// In Dashboards, where nothing else is said: but for what Dashboards does not know.
+fn url(alert: &Alert) -> Option<Cow<'_, str>> {
+    if alert.url.is_some() || !alert.source.is_alerting() {
+        return alert.url.as_deref().map(Cow::Borrowed);
+    }
+    let path = match &alert.rule.id {
         Some(id) => {
             let kind = if alert.is_composite { "workflow" } else { "monitor" };
             format!("/dashboards/app/alerting#/monitors/{id}?type={kind}").into()
         }
         None => "/dashboards/app/alerting#/dashboard".into(),
-    }
+    };
+    Some(path)
 }
 
 /// The author's own text, else the body as it came where part of it could not be read.

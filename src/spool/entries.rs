@@ -88,7 +88,8 @@ pub fn stats(connection: &Connection, counts: (u64, u64)) -> rusqlite::Result<St
     })
 }
 
-fn entry(row: &Row) -> rusqlite::Result<Entry> {
+/// An entry in the columns `id, source, received, content_type, encoding, body, checksum`.
+pub fn entry(row: &Row) -> rusqlite::Result<Entry> {
     let envelope = envelope(row, 1)?;
     let written: Option<u32> = row.get(6)?;
     let is_intact = written.is_none_or(|written| written == checksum(&envelope));

@@ -15,7 +15,9 @@ use tokio::sync::{
 };
 
 use super::{
-    AppendError, EntryId, Fate, Settlement, Shared, entries,
+    AppendError, EntryId, Fate, Settlement, Shared,
+    delivering::{self, DeliveryChange},
+    entries,
     room::{self, Room},
     schema,
 };
@@ -39,6 +41,7 @@ pub enum Job {
     Settle { settlements: Vec<Settlement>, done: Done<()> },
     SetAside { envelope: Envelope, reason: String, done: Done<()> },
     Letters { ids: Vec<i64>, then: Then, done: Done<u64> },
+    Deliver { change: DeliveryChange, done: Done<u64> },
     Close { done: oneshot::Sender<()> },
 }
 
@@ -56,6 +59,8 @@ pub enum Then {
 struct Change {
     entries: (u64, u64),
     dead_letters: (u64, u64),
+    /// Deliveries that were removed.
+    deliveries: u64,
 }
 
 /// An answer that goes out after the commit.
@@ -63,6 +68,7 @@ enum Answer {
     Appended(Done<EntryId>, EntryId),
     Done(Done<()>),
     Moved(Done<u64>, u64),
+    Delivering { done: Done<u64>, count: u64, makes_due: bool, starts: Option<bool> },
 }
 
 /// Starts the thread. It ends on [`Job::Close`], or when every sender is gone.
@@ -176,7 +182,8 @@ impl Writer {
         });
         match result {
             Ok(()) => {
-                self.may_give_back |= change.entries.1 > 0 || change.dead_letters.1 > 0;
+                self.may_give_back |=
+                    change.entries.1 > 0 || change.dead_letters.1 > 0 || change.deliveries > 0;
                 self.count(&change);
                 self.answer(answers);
             }
@@ -225,7 +232,18 @@ impl Writer {
                 }
                 (Answer::Appended(done, _), Some(refused)) => drop(done.send(Err(refused))),
                 (Answer::Done(done), Some(refused)) => drop(done.send(Err(refused))),
-                (Answer::Moved(done, _), Some(refused)) => drop(done.send(Err(refused))),
+                (Answer::Moved(done, _) | Answer::Delivering { done, .. }, Some(refused)) => {
+                    drop(done.send(Err(refused)));
+                }
+                (Answer::Delivering { done, count, makes_due, starts }, None) => {
+                    if let Some(starts) = starts {
+                        self.shared.dispatches.store(starts, Ordering::Relaxed);
+                    }
+                    if makes_due && count > 0 {
+                        self.shared.due.send_modify(|version| *version += 1);
+                    }
+                    drop(done.send(Ok(count)));
+                }
             }
         }
         if let Some(id) = last {
@@ -233,6 +251,7 @@ impl Writer {
         }
         if last.is_some() || replayed {
             self.shared.appended.notify_one();
+            self.shared.to_dispatch.notify_one();
         }
     }
 
@@ -252,7 +271,9 @@ impl Writer {
                     drop(done.send(Err(refused.clone())));
                 }
                 Answer::Done(done) => drop(done.send(Err(refused.clone()))),
-                Answer::Moved(done, _) => drop(done.send(Err(refused.clone()))),
+                Answer::Moved(done, _) | Answer::Delivering { done, .. } => {
+                    drop(done.send(Err(refused.clone())));
+                }
             }
         }
         for job in left.drain(..) {
@@ -261,7 +282,9 @@ impl Writer {
                 Job::Settle { done, .. } | Job::SetAside { done, .. } => {
                     drop(done.send(Err(refused.clone())));
                 }
-                Job::Letters { done, .. } => drop(done.send(Err(refused.clone()))),
+                Job::Letters { done, .. } | Job::Deliver { done, .. } => {
+                    drop(done.send(Err(refused.clone())));
+                }
                 Job::Close { done } => drop(done.send(())),
             }
         }
@@ -300,7 +323,8 @@ fn apply(
         }
         Job::Settle { settlements, done } => {
             answers.push((Answer::Done(done), None));
-            settle(transaction, &settlements, change)?;
+            let dispatches = shared.dispatches.load(Ordering::Relaxed);
+            settle(transaction, &settlements, dispatches, change)?;
         }
         Job::SetAside { envelope, reason, done } => {
             answers.push((Answer::Done(done), None));
@@ -328,6 +352,22 @@ fn apply(
                 *count = moved;
             }
         }
+        Job::Deliver { change: deliveries, done } => {
+            let starts = match &deliveries {
+                DeliveryChange::Begin { .. } => Some(true),
+                DeliveryChange::End { .. } => Some(false),
+                _ => None,
+            };
+            let makes_due =
+                matches!(deliveries, DeliveryChange::Dispatch(_) | DeliveryChange::Replay { .. });
+            let prunes = matches!(deliveries, DeliveryChange::Prune { .. });
+            answers.push((Answer::Delivering { done, count: 0, makes_due, starts }, None));
+            let counted = delivering::apply(transaction, deliveries)?;
+            change.deliveries += if prunes { counted } else { 0 };
+            if let Some((Answer::Delivering { count, .. }, _)) = answers.last_mut() {
+                *count = counted;
+            }
+        }
         Job::Close { .. } => {}
     }
     Ok(())
@@ -351,6 +391,7 @@ fn insert(transaction: &Transaction, envelope: &Envelope) -> rusqlite::Result<En
 fn settle(
     transaction: &Transaction,
     settlements: &[Settlement],
+    dispatches: bool,
     change: &mut Change,
 ) -> rusqlite::Result<()> {
     for Settlement { id, refused } in settlements {
@@ -365,7 +406,12 @@ fn settle(
         change.dead_letters.0 += u64::from(copy.execute(params![id, reason, now])? > 0);
     }
     let mut delete = transaction.prepare_cached("DELETE FROM entry WHERE id BETWEEN ?1 AND ?2")?;
+    let upto = if dispatches { delivering::dispatched_upto(transaction)? } else { None };
     for (first, last) in runs(settlements.iter().map(|settlement| settlement.id).collect()) {
+        if let Some(upto) = upto.filter(|upto| *upto < last) {
+            // No alert is stored without its callbacks having been decided on, or kept until then.
+            delivering::keep_undispatched(transaction, (first.max(upto + 1), last))?;
+        }
         let gone = delete.execute([first, last])?;
         change.entries.1 += u64::try_from(gone).unwrap_or_default();
     }
@@ -420,7 +466,8 @@ fn size(job: &Job) -> usize {
         Job::Append { envelope, .. } | Job::SetAside { envelope, .. } => {
             envelope.body.len() + ROW_BYTES
         }
-        Job::Settle { .. } | Job::Letters { .. } | Job::Close { .. } => 0,
+        // What deliveries copy was in the spool before.
+        Job::Settle { .. } | Job::Letters { .. } | Job::Deliver { .. } | Job::Close { .. } => 0,
     }
 }
 

@@ -22,7 +22,9 @@ pub struct Rescued {
     pub entries: u64,
     /// Dead letters that are in the new file.
     pub dead_letters: u64,
-    /// At most so many entries and dead letters could not be read; those that were stored long ago
+    /// Deliveries that are in the new file.
+    pub deliveries: u64,
+    /// At most so many rows could not be read; those that were stored long ago
     /// cannot be told from those that were not.
     pub unreadable: u64,
     /// Where the damaged file is now.
@@ -31,8 +33,12 @@ pub struct Rescued {
 
 impl fmt::Display for Rescued {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Self { entries, dead_letters, unreadable, set_aside } = self;
-        writeln!(f, "rescued     {entries} entries, {dead_letters} dead letters")?;
+        let Self { entries, dead_letters, deliveries, unreadable, set_aside } = self;
+        write!(f, "rescued     {entries} entries, {dead_letters} dead letters")?;
+        match deliveries {
+            0 => writeln!(f)?,
+            some => writeln!(f, ", {some} deliveries")?,
+        }
         match unreadable {
             0 => writeln!(f, "unreadable  nothing")?,
             some => writeln!(f, "unreadable  at most {some} of them; see docs/reliability.md")?,
@@ -112,6 +118,15 @@ pub fn rescue(dir: &Path) -> Result<Rescued, OpenError> {
     let copy = |table: &Table| copy(&damaged, &fresh, table, found).map_err(unusable);
     let (entries, lost_entries) = copy(&ENTRY)?;
     let (dead_letters, lost_letters) = copy(&DEAD_LETTER)?;
+    let (mut deliveries, mut lost) = (0, 0);
+    for table in DELIVERIES.iter().filter(|_| found > 2) {
+        let (copied, unreadable) = copy(table)?;
+        lost += unreadable;
+        if table.name == "delivery" {
+            deliveries = copied;
+        }
+    }
+    keep_numbers(&damaged, &fresh).map_err(unusable)?;
     room::empty_log(&fresh);
     drop((fresh, damaged));
     let set_aside = dir.join(format!("spool.db.damaged-{}", clock::now().as_second()));
@@ -125,8 +140,8 @@ pub fn rescue(dir: &Path) -> Result<Rescued, OpenError> {
     }
     fs::rename(&half_done, dir.join(DONE)).map_err(failed)?;
     finish(dir).map_err(failed)?;
-    let unreadable = lost_entries + lost_letters;
-    Ok(Rescued { entries, dead_letters, unreadable, set_aside })
+    let unreadable = lost_entries + lost_letters + lost;
+    Ok(Rescued { entries, dead_letters, deliveries, unreadable, set_aside })
 }
 
 /// A rescued file under this name is complete, and only has to take the place of the old one.
@@ -169,6 +184,33 @@ const DEAD_LETTER: Table = Table {
     of_format_1: "id, source, received, content_type, encoding, body, reason, attempts, died, NULL",
     places: "?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
 };
+
+/// What callbacks are run for.
+const DELIVERIES: [Table; 8] = [
+    of_format_3("dispatch", "id, upto", "?, ?"),
+    of_format_3("undispatched", MESSAGE, MESSAGE_PLACES),
+    of_format_3("notice", MESSAGE, MESSAGE_PLACES),
+    of_format_3(
+        "delivery",
+        "id, notice, position, callback, action, state, due, created, since, finished, attempts, \
+         reason, rule, severity, alert, record_index, record_id, episode, bytes",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
+    ),
+    of_format_3(
+        "run",
+        "id, delivery, attempt, began, took, outcome, status, answer, reason, configuration",
+        "?, ?, ?, ?, ?, ?, ?, ?, ?, ?",
+    ),
+    of_format_3("configuration", "id, text", "?, ?"),
+    of_format_3("episode", "id, alert, state", "?, ?, ?"),
+    of_format_3("message", "id, hash", "?, ?"),
+];
+const MESSAGE: &str = "id, source, received, content_type, encoding, body, checksum";
+const MESSAGE_PLACES: &str = "?, ?, ?, ?, ?, ?, ?";
+
+const fn of_format_3(name: &'static str, columns: &'static str, places: &'static str) -> Table {
+    Table { name, columns, of_format_1: columns, places }
+}
 
 /// Copies every row that can be read; tells how many, and how many ids at most could not be.
 fn copy(
@@ -226,6 +268,34 @@ fn copy(
     Ok((copied, unreadable))
 }
 
+/// Lets numbers go on where they were: a number that was given once stands for something else, also
+/// when its row has left. Callbacks would not be decided on for an entry whose number is below the
+/// one up to which that was done.
+fn keep_numbers(from: &Connection, to: &Connection) -> rusqlite::Result<()> {
+    let read = || -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut select = from.prepare("SELECT name, seq FROM sqlite_sequence")?;
+        select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    // Where it cannot be read, what refers to numbers tells the least that they were.
+    let mut numbers = read().unwrap_or_default();
+    for (name, highest) in [
+        ("entry", "SELECT max(upto) FROM dispatch"),
+        ("notice", "SELECT max(notice) FROM delivery"),
+        ("delivery", "SELECT max(delivery) FROM run"),
+        ("configuration", "SELECT max(configuration) FROM run"),
+    ] {
+        let highest: Option<i64> = to.query_row(highest, [], |row| row.get(0))?;
+        numbers.extend(highest.map(|highest| (name.to_owned(), highest)));
+    }
+    for (name, number) in numbers {
+        let raise = "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1";
+        if to.execute(raise, (&name, number))? == 0 {
+            to.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)", (&name, number))?;
+        }
+    }
+    Ok(())
+}
+
 fn existing(dir: &Path) -> Result<PathBuf, OpenError> {
     let file = dir.join("spool.db");
     if file.exists() {
@@ -246,7 +316,7 @@ fn remove(file: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::spool::{
-        Spool,
+        DeliveryChange, Dispatched, Settlement, Spool,
         tests::{LIMIT, append, envelope},
     };
 
@@ -320,6 +390,37 @@ mod tests {
                 );
             }
             append(&spool, b"new").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_rescue_new_entries_are_decided_on_for_callbacks() {
+        for sequence_is_readable in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let spool = Spool::open(dir.path(), LIMIT).unwrap();
+            let now = clock::now();
+            let begin = || DeliveryChange::Begin { callbacks: vec!["pager".to_owned()], now };
+            spool.deliver(begin()).await.unwrap();
+            let mut upto = 0;
+            for _ in 0..3 {
+                upto = append(&spool, b"stored and gone").await;
+                let dispatched = Dispatched { upto, now, ..Dispatched::default() };
+                spool.deliver(DeliveryChange::Dispatch(dispatched)).await.unwrap();
+                spool.settle(vec![Settlement { id: upto, refused: None }]).await.unwrap();
+            }
+            spool.close().await;
+            drop(spool);
+            if !sequence_is_readable {
+                let file = Connection::open(dir.path().join("spool.db")).unwrap();
+                file.execute("DELETE FROM sqlite_sequence", []).unwrap();
+            }
+            rescue(dir.path()).unwrap();
+            let spool = Spool::open(dir.path(), LIMIT).unwrap();
+            let cursor = i64::try_from(spool.deliver(begin()).await.unwrap()).unwrap();
+            let next = append(&spool, b"new").await;
+            assert!(next > upto, "{next} after {upto}");
+            let due = spool.undispatched(cursor, 9, 1 << 20).unwrap();
+            assert_eq!(due.iter().map(|entry| entry.id).collect::<Vec<_>>(), [next]);
         }
     }
 

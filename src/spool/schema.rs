@@ -5,6 +5,11 @@
 //!   `dead_letter` is what is refused for good, with the reason.
 //! - Format 2: `checksum` tells whether a row is still what was written (null: written by format
 //!   1); an entry's `attempts` is how often it was a dead letter before.
+//! - Format 3: what callbacks are run for. `dispatch` has one row while some are configured: up to
+//!   which entry it is decided; `undispatched` keeps entries that were stored before it was. A
+//!   `notice` is a message that callbacks get, a `delivery` one callback for one of its alerts, a
+//!   `run` one try, with the `configuration` it had then. `episode` and `message` are what the
+//!   decision remembers.
 //!
 //! Times are epoch milliseconds; `source` is empty where the body has to tell.
 
@@ -15,10 +20,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// The present format.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// What brings format `n` to `n + 1`, at index `n`.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE entry (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -44,6 +49,83 @@ const MIGRATIONS: [&str; 2] = [
     ALTER TABLE entry ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE entry ADD COLUMN checksum INTEGER;
     ALTER TABLE dead_letter ADD COLUMN checksum INTEGER;
+",
+    "
+    CREATE TABLE dispatch (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        upto INTEGER NOT NULL
+    );
+    CREATE TABLE undispatched (
+        id INTEGER PRIMARY KEY,
+        source TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        content_type TEXT NOT NULL,
+        encoding TEXT NOT NULL,
+        body BLOB NOT NULL,
+        checksum INTEGER
+    );
+    CREATE TABLE notice (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        source TEXT NOT NULL,
+        received INTEGER NOT NULL,
+        content_type TEXT NOT NULL,
+        encoding TEXT NOT NULL,
+        body BLOB NOT NULL,
+        checksum INTEGER
+    );
+    CREATE TABLE delivery (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        notice INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        callback TEXT NOT NULL,
+        action TEXT NOT NULL,
+        state TEXT NOT NULL,
+        due INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        finished INTEGER,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        reason TEXT,
+        rule TEXT NOT NULL,
+        severity INTEGER NOT NULL,
+        alert TEXT,
+        record_index TEXT,
+        record_id TEXT,
+        episode INTEGER,
+        bytes INTEGER NOT NULL
+    );
+    CREATE INDEX delivery_waiting ON delivery (callback, due, created) WHERE state = 'pending';
+    CREATE INDEX delivery_running ON delivery (id) WHERE state = 'running';
+    CREATE INDEX delivery_of_notice ON delivery (notice);
+    CREATE INDEX delivery_failed ON delivery (callback, id) WHERE state = 'failed';
+    CREATE INDEX delivery_ended ON delivery (id) WHERE finished IS NOT NULL;
+    CREATE INDEX delivery_size ON delivery (bytes);
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY,
+        delivery INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        began INTEGER NOT NULL,
+        took INTEGER,
+        outcome TEXT,
+        status INTEGER,
+        answer TEXT,
+        reason TEXT,
+        configuration INTEGER NOT NULL,
+        UNIQUE (delivery, attempt)
+    );
+    CREATE TABLE configuration (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        text TEXT NOT NULL UNIQUE
+    );
+    CREATE TABLE episode (
+        id INTEGER PRIMARY KEY,
+        alert TEXT,
+        state TEXT NOT NULL
+    );
+    CREATE TABLE message (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        hash BLOB NOT NULL
+    );
 ",
 ];
 

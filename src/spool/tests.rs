@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _, path::Path};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -188,6 +188,291 @@ async fn a_file_of_format_1_is_migrated_with_all_that_it_holds() {
     assert_eq!((told[0].0.starts_with("not JSON"), told[0].1, told[1].1), (true, 1, 0));
     assert_eq!(spool.replay(vec![letters[0].id]).await.unwrap(), 1);
     assert!(append(&spool, b"new").await > 4, "no number is used twice");
+}
+
+#[tokio::test]
+async fn a_file_of_format_2_is_migrated_and_what_waited_in_it_runs_no_callback() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy("tests/captured/spool-format-2.db", dir.path().join("spool.db")).unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    let entries = spool.next_batch(0, 9, 1 << 20).unwrap();
+    assert!(entries.iter().all(|entry| entry.is_intact));
+    assert_eq!((entries.len(), entries[1].envelope.body.as_slice()), (2, &b"not JSON at all"[..]));
+    assert_eq!(letters(&spool)[0].attempts, 0);
+    assert_eq!(begin(&spool).await, 2, "it came before there was a callback");
+    assert!(spool.undispatched(2, 9, 1 << 20).unwrap().is_empty());
+    let next = append(&spool, b"new").await;
+    let undispatched = spool.undispatched(2, 9, 1 << 20).unwrap();
+    assert_eq!(undispatched.iter().map(|entry| entry.id).collect::<Vec<_>>(), [next]);
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+async fn begin(spool: &Spool) -> u64 {
+    let callbacks = vec!["pager".to_owned(), "mail".to_owned()];
+    spool.deliver(DeliveryChange::Begin { callbacks, now: now() }).await.unwrap()
+}
+
+fn due(callback: &str) -> NewDelivery {
+    NewDelivery {
+        callback: callback.to_owned(),
+        action: "engaged",
+        state: "pending",
+        rule: "Beacons".to_owned(),
+        severity: 60,
+        ..NewDelivery::default()
+    }
+}
+
+/// What is due for an entry up to that number.
+async fn dispatch(spool: &Spool, upto: EntryId, callbacks: &[&str]) {
+    let due = callbacks.iter().map(|name| due(name)).collect();
+    let notices = vec![(envelope(b"the message"), due)];
+    let dispatched = Dispatched { upto, now: now(), notices, ..Dispatched::default() };
+    spool.deliver(DeliveryChange::Dispatch(dispatched)).await.unwrap();
+}
+
+async fn run(spool: &Spool, ids: &[i64]) -> u64 {
+    let configuration = r#"{"type":"http"}"#.to_owned();
+    let change = DeliveryChange::Run { ids: ids.to_vec(), configuration, now: now() };
+    spool.deliver(change).await.unwrap()
+}
+
+async fn finish(spool: &Spool, id: i64, outcome: &'static str, again: Option<Timestamp>) {
+    let finished = Finished {
+        id,
+        now: now(),
+        took: 7,
+        outcome,
+        status: Some(200),
+        answer: "said".to_owned(),
+        reason: (outcome != "delivered").then(|| "why".to_owned()),
+        again,
+    };
+    spool.deliver(DeliveryChange::Finish(finished)).await.unwrap();
+}
+
+fn states(spool: &Spool) -> Vec<(i64, &'static str, u64)> {
+    let all = spool.deliveries(&DeliveryFilter::default(), i64::MAX, 99).unwrap();
+    all.iter().map(|one| (one.id, one.state.name(), one.attempts)).collect()
+}
+
+#[tokio::test]
+async fn an_entry_that_is_stored_before_it_was_decided_on_stays_for_the_decision() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    append(&spool, b"before").await;
+    spool.settle(vec![stored(1)]).await.unwrap();
+    assert_eq!(begin(&spool).await, 1);
+    let first = append(&spool, b"decided on").await;
+    let second = append(&spool, b"stored too soon").await;
+    let third = append(&spool, b"refused too soon").await;
+    let fourth = append(&spool, b"waits").await;
+    dispatch(&spool, first, &["pager"]).await;
+    let refused = Settlement { id: third, refused: Some("no".to_owned()) };
+    spool.settle(vec![stored(first), stored(second), refused]).await.unwrap();
+    spool.close().await;
+    drop(spool);
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    assert_eq!(begin(&spool).await, 2, "it goes on where it was");
+    let left = spool.undispatched(first, 9, 1 << 20).unwrap();
+    let left: Vec<_> =
+        left.iter().map(|entry| (entry.id, entry.envelope.body.as_slice())).collect();
+    assert_eq!(
+        left,
+        [(second, &b"stored too soon"[..]), (third, b"refused too soon"), (fourth, b"waits")]
+    );
+    assert_eq!(spool.next_batch(0, 9, 1 << 20).unwrap().len(), 1, "the writer has one to store");
+    dispatch(&spool, fourth, &[]).await;
+    assert!(spool.undispatched(first, 9, 1 << 20).unwrap().len() == 1, "the one that waits");
+    assert!(spool.undispatched(fourth, 9, 1 << 20).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn without_callbacks_nothing_is_kept_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    let one = append(&spool, b"one").await;
+    spool.settle(vec![stored(one)]).await.unwrap();
+    assert_eq!(spool.undispatched(0, 9, 1 << 20).unwrap().len(), 1);
+    dispatch(&spool, 0, &["pager"]).await;
+    spool.deliver(DeliveryChange::End { now: now() }).await.unwrap();
+    assert_eq!(states(&spool), [(1, "failed", 0)], "and what waits for one has failed");
+    assert!(spool.undispatched(0, 9, 1 << 20).unwrap().is_empty());
+    let two = append(&spool, b"two").await;
+    spool.settle(vec![stored(two)]).await.unwrap();
+    assert!(spool.undispatched(0, 9, 1 << 20).unwrap().is_empty());
+    assert_eq!(begin(&spool).await, 2);
+}
+
+#[tokio::test]
+async fn a_delivery_is_run_until_it_is_delivered_or_given_up_and_each_try_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    append(&spool, b"x").await;
+    dispatch(&spool, 1, &["pager", "mail"]).await;
+    let later = now().checked_add(std::time::Duration::from_secs(9)).unwrap();
+    assert_eq!(spool.due_deliveries("pager", now(), 9).unwrap().len(), 1);
+    assert_eq!(run(&spool, &[1, 2, 77]).await, 2);
+    assert_eq!(run(&spool, &[1]).await, 0, "it runs already");
+    assert!(spool.due_deliveries("pager", later, 9).unwrap().is_empty());
+    finish(&spool, 1, "again", Some(later)).await;
+    finish(&spool, 2, "delivered", None).await;
+    assert_eq!(states(&spool), [(2, "delivered", 1), (1, "pending", 1)]);
+    assert!(spool.due_deliveries("pager", now(), 9).unwrap().is_empty());
+    assert_eq!(spool.next_due("pager").unwrap(), Some(later));
+    assert_eq!(spool.next_due("mail").unwrap(), None);
+    assert_eq!(spool.due_deliveries("pager", later, 9).unwrap()[0].attempts, 1);
+    run(&spool, &[1]).await;
+    finish(&spool, 1, "refused", None).await;
+    let (one, runs) = spool.delivery(1).unwrap().unwrap();
+    assert_eq!((one.state, one.reason.as_deref()), (DeliveryState::Failed, Some("why")));
+    let told: Vec<_> =
+        runs.iter().map(|run| (run.attempt, run.outcome.as_deref(), run.took)).collect();
+    assert_eq!(told, [(1, Some("again"), Some(7)), (2, Some("refused"), Some(7))]);
+    assert_eq!(runs[0].configuration, r#"{"type":"http"}"#);
+
+    let replay = |which| DeliveryChange::Replay { which, callbacks: None, now: later };
+    let none = DeliveryChange::Replay {
+        which: Replay::All,
+        callbacks: Some(vec!["mail".to_owned()]),
+        now: later,
+    };
+    assert_eq!(spool.deliver(none).await.unwrap(), 0, "nobody would run it");
+    assert_eq!(spool.deliver(replay(Replay::Callback("mail".to_owned()))).await.unwrap(), 0);
+    assert_eq!(spool.deliver(replay(Replay::All)).await.unwrap(), 1);
+    assert_eq!(spool.deliver(replay(Replay::Ids(vec![1, 2, 3]))).await.unwrap(), 1, "1 is pending");
+    assert_eq!(states(&spool), [(2, "pending", 1), (1, "pending", 2)]);
+    assert_eq!(spool.due_deliveries("pager", later, 9).unwrap()[0].since, later);
+    let stats = spool.delivery_stats(None).unwrap();
+    assert_eq!((stats.pending, stats.failed, stats.oldest), (2, 0, Some(now())));
+    let stats = spool.delivery_stats(Some("mail")).unwrap();
+    assert_eq!((stats.pending, stats.failed, stats.oldest), (1, 0, Some(now())));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_puts_nothing_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    append(&spool, b"x").await;
+    dispatch(&spool, 1, &["pager"]).await;
+    let earlier = |minutes: i64| now().checked_sub(SignedDuration::from_mins(minutes)).unwrap();
+    assert!(spool.due_deliveries("pager", earlier(60), 9).unwrap().is_empty(), "a usual wait");
+    let due = spool.due_deliveries("pager", earlier(24 * 60), 9).unwrap();
+    assert_eq!(due.iter().map(|one| one.id).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn a_run_that_a_crash_cut_off_runs_again_and_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    append(&spool, b"x").await;
+    dispatch(&spool, 1, &["pager", "gone"]).await;
+    run(&spool, &[1]).await;
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    let spool = Spool::open(crashed.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    assert_eq!(states(&spool), [(2, "failed", 0), (1, "pending", 1)]);
+    let (gone, _) = spool.delivery(2).unwrap().unwrap();
+    assert_eq!(gone.reason.as_deref(), Some("no enabled callback has its name any more"));
+    let (_, runs) = spool.delivery(1).unwrap().unwrap();
+    assert_eq!(runs[0].outcome.as_deref(), Some("interrupted"));
+    run(&spool, &[1]).await;
+    finish(&spool, 1, "delivered", None).await;
+    assert_eq!(states(&spool), [(2, "failed", 0), (1, "delivered", 2)]);
+    assert_eq!(spool.delivery(1).unwrap().unwrap().1.len(), 2);
+}
+
+#[tokio::test]
+async fn only_so_many_tries_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    append(&spool, b"x").await;
+    dispatch(&spool, 1, &["pager"]).await;
+    for _ in 0..25 {
+        run(&spool, &[1]).await;
+        finish(&spool, 1, "again", Some(now())).await;
+    }
+    let (one, runs) = spool.delivery(1).unwrap().unwrap();
+    let kept = (runs.first().map(|run| run.attempt), runs.last().map(|run| run.attempt));
+    assert_eq!((one.attempts, runs.len(), kept), (25, 20, (Some(6), Some(25))));
+}
+
+#[tokio::test]
+async fn what_has_ended_is_kept_for_its_time_and_within_its_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    append(&spool, b"x").await;
+    for _ in 0..4 {
+        dispatch(&spool, 1, &["pager", "mail"]).await;
+    }
+    for id in [1, 2, 3, 4, 5] {
+        run(&spool, &[id]).await;
+        finish(&spool, id, "delivered", None).await;
+    }
+    let prune =
+        async |before, bytes| spool.deliver(DeliveryChange::Prune { before, bytes }).await.unwrap();
+    let notices =
+        || [1, 2, 3, 4].into_iter().filter(|id| spool.notice(*id).unwrap().is_some()).count();
+    assert_eq!(prune(now(), u64::MAX).await, 0, "not older than this");
+    // Each takes a little over 1 KiB.
+    assert_eq!(prune(Timestamp::MIN, 7_300).await, 1);
+    assert_eq!((states(&spool).len(), notices()), (7, 4), "one message is still needed");
+    let later = now().checked_add(std::time::Duration::from_secs(1)).unwrap();
+    assert_eq!(prune(later, u64::MAX).await, 4);
+    let left = states(&spool);
+    assert_eq!(left, [(8, "pending", 0), (7, "pending", 0), (6, "pending", 0)]);
+    assert_eq!(notices(), 2);
+    assert_eq!(prune(Timestamp::MIN, 0).await, 0, "what is to be run stays, whatever it takes");
+}
+
+#[tokio::test]
+async fn deliveries_are_found_by_callback_state_and_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), LIMIT).unwrap();
+    begin(&spool).await;
+    let one = NewDelivery {
+        record: Some(("i".to_owned(), "261106-A1".to_owned())),
+        alert: Some("A1".to_owned()),
+        ..due("pager")
+    };
+    // Its alert had no id then; a later message told it.
+    let two = NewDelivery { episode: Some(5), ..due("mail") };
+    let held = NewDelivery { state: "held", reason: Some("grace".to_owned()), ..due("pager") };
+    let dispatched = Dispatched {
+        now: now(),
+        notices: vec![(envelope(b"m"), vec![one, two, held])],
+        episodes: vec![(5, Some((Some("A2".to_owned()), "{}".to_owned())))],
+        messages: vec![[1; 16], [2; 16], [3; 16]],
+        most_messages: 2,
+        ..Dispatched::default()
+    };
+    spool.deliver(DeliveryChange::Dispatch(dispatched)).await.unwrap();
+    let found = |callback: Option<&str>, state, alert: Option<&str>| {
+        let (callback, alert) = (callback.map(str::to_owned), alert.map(str::to_owned));
+        let filter = DeliveryFilter { callback, state, alert };
+        let found = spool.deliveries(&filter, i64::MAX, 9).unwrap();
+        found.iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None, None, None), [3, 2, 1]);
+    assert_eq!(found(Some("pager"), None, None), [3, 1]);
+    assert_eq!(found(None, Some(DeliveryState::Held), None), [3]);
+    assert_eq!(found(None, None, Some("A1")), [1]);
+    assert_eq!(found(None, None, Some("261106-A1")), [1]);
+    assert_eq!(found(None, None, Some("A2")), [2]);
+    assert_eq!(spool.deliveries(&DeliveryFilter::default(), 3, 1).unwrap()[0].id, 2);
+    let remembered = spool.remembered().unwrap();
+    assert_eq!(remembered.episodes, [(5, "{}".to_owned())]);
+    assert_eq!((remembered.last_episode, remembered.messages), (5, vec![[2; 16], [3; 16]]));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Entries → operations: each entry is decoded, its alerts become records, and what is ready goes
 //! to the store together.
 
-use std::time::Instant;
+use std::{borrow::Cow, slice, time::Instant};
 
 use super::{
     Settings,
@@ -9,7 +9,7 @@ use super::{
     sink::Operation,
 };
 use crate::{
-    alert::Alert,
+    alert::{Alert, Source},
     clock, intake,
     opensearch::bulk::Item,
     record::{self, Receipt, compat, fields::FieldSet},
@@ -25,6 +25,8 @@ pub struct Work {
     pub busy: Option<(String, String)>,
     /// The store's answers.
     pub stored: Vec<Item>,
+    /// Who reported its alerts, one for each record.
+    pub sources: Vec<Source>,
 }
 
 /// Entries that go to the store together.
@@ -63,27 +65,36 @@ pub async fn prepare(
     known: &FieldSet,
 ) -> Prepared {
     let Entry { id, envelope, is_intact } = entry;
-    let mut work = Work { id, refused: Vec::new(), busy: None, stored: Vec::new() };
+    let mut work =
+        Work { id, refused: Vec::new(), busy: None, stored: Vec::new(), sources: Vec::new() };
     if !is_intact {
         let reason = "the disk has changed what was received: its checksum differs; look at the body, and at the disk";
         work.refused.push(reason.to_owned());
         return Prepared::Operations(work, Vec::new());
     }
-    if let Some(level) = settings.compat {
+    // Upstream has no route for Graylog, and so no document either.
+    let upstream = settings.compat.filter(|_| envelope.source != Some(Source::Graylog));
+    if let Some(level) = upstream {
         let mut operations = Vec::new();
         match compat::record(&envelope, level, &settings.naming) {
-            Ok(record) => operations.push(record.into()),
+            Ok(record) => {
+                work.sources.push(Source::OpenSearch);
+                operations.push(record.into());
+            }
             Err(reason) => work.refused.push(reason),
         }
         return Prepared::Operations(work, operations);
     }
-    let alerts = match intake::decode(&envelope, settings.body_limit) {
+    let mut alerts = match intake::decode(&envelope, settings.body_limit) {
         Ok(alerts) => alerts,
         Err(fault) => {
             work.refused.push(fault.to_string());
             return Prepared::Operations(work, Vec::new());
         }
     };
+    for alert in alerts.iter_mut().flatten() {
+        alert.locate(settings.graylog.as_ref());
+    }
     let (read, faults): (Vec<_>, Vec<_>) =
         alerts.into_iter().enumerate().partition(|(_, alert)| alert.is_ok());
     let several = read.len() + faults.len() > 1;
@@ -95,17 +106,18 @@ pub async fn prepare(
     let message: Vec<&Alert> = read.iter().map(|(_, alert)| alert).collect();
     let mut operations = Vec::with_capacity(read.len());
     for (place, (position, alert)) in read.iter().enumerate() {
-        let complete = if settings.ask_alerting {
+        let complete = if settings.ask_alerting && alert.source.is_alerting() {
             match firings.complete(&message, place, envelope.received, clock::now()).await {
-                Readiness::Ready(alerts) => alerts,
+                Readiness::Ready(alerts) => Cow::Owned(alerts),
                 Readiness::NotYet(due) => return Prepared::NotYet(due),
                 Readiness::StoreAway(reason) => return Prepared::StoreAway(reason),
             }
         } else {
-            vec![alert.clone()]
+            Cow::Borrowed(slice::from_ref(alert))
         };
         let hash = record::body_hash(&envelope.body, *position);
         let receipt = Receipt { received: envelope.received, hash: &hash };
+        work.sources.extend(complete.iter().map(|alert| alert.source));
         operations.extend(
             complete.iter().map(|alert| {
                 Operation::from(record::build(alert, receipt, &settings.naming, known))
@@ -113,4 +125,64 @@ pub async fn prepare(
         );
     }
     Prepared::Operations(work, operations)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{
+        intake::{Encoding, Envelope},
+        opensearch::{self, Client},
+        record::{Naming, index_name::IndexName},
+    };
+
+    use super::*;
+
+    /// Where nothing listens.
+    fn firings() -> Firings {
+        let settings = opensearch::Settings {
+            url: "http://127.0.0.1:9/".parse().unwrap(),
+            login: None,
+            verify: true,
+            ca: None,
+            identity: None,
+            timeout: Duration::from_secs(5),
+        };
+        Firings::new(Client::new(&settings).unwrap())
+    }
+
+    async fn prepared(source: Source, body: &str) -> Prepared {
+        let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
+        let settings = Settings {
+            naming: Naming { index, time_field: "firstPacket".to_owned() },
+            compat: None,
+            body_limit: 1 << 20,
+            graylog: "https://graylog.example/".parse().ok(),
+            ask_alerting: true,
+            requests_in_flight: 1,
+        };
+        let envelope = Envelope {
+            source: Some(source),
+            received: clock::now(),
+            content_type: String::new(),
+            encoding: Encoding::Identity,
+            body: body.as_bytes().to_vec(),
+        };
+        let entry = Entry { id: 1, envelope, is_intact: true };
+        prepare(entry, &settings, &mut firings(), &FieldSet::everything()).await
+    }
+
+    #[tokio::test]
+    async fn only_opensearchs_alerts_wait_for_what_opensearch_knows_of_them() {
+        let body = r#"{"alert": {"monitor": {"id": "m"}, "trigger": {"id": "t"}}}"#;
+        let waits = prepared(Source::OpenSearch, body).await;
+        assert!(matches!(waits, Prepared::StoreAway(_)));
+        let body = include_str!("../../tests/graylog/callback.json");
+        let Prepared::Operations(work, operations) = prepared(Source::Graylog, body).await else {
+            panic!("nobody has to be asked");
+        };
+        assert_eq!((work.refused.len(), operations.len()), (0, 1));
+        assert_eq!(work.sources, [Source::Graylog]);
+    }
 }

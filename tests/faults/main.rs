@@ -12,6 +12,7 @@
 )]
 
 mod backlog;
+mod callbacks;
 mod cluster;
 mod disk;
 mod effort;

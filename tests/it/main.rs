@@ -14,11 +14,18 @@
 
 mod acknowledge;
 mod auth_setup;
+mod callback_channel;
+mod callback_mail;
+mod callback_tls;
+mod callbacks;
 mod compat;
+mod conditions;
 mod dead_letters;
 mod doctor;
 mod email;
 mod foreign;
+mod graylog;
+mod graylog_loop;
 mod intake;
 mod kinds;
 mod lease;

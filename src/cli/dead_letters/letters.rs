@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::task::block_in_place;
+use url::Url;
 
 use super::{Place, flush, put, say, service::Service};
 use crate::{
@@ -24,37 +25,51 @@ pub(super) enum Letters {
     Service(Service),
 }
 
+/// A spool that this process has opened, or the address of the service that has it.
+pub(in super::super) enum Reached {
+    File(Spool, Local),
+    Service(Url, Local),
+}
+
+/// Opens the spool, which has to be there; while a service uses it, tells where that is.
+pub(in super::super) fn reach(place: &Place) -> anyhow::Result<Reached> {
+    let local = Local::load(&place.settings())?;
+    for warning in &local.warnings {
+        say(&format!("note: {warning}"));
+    }
+    if let Some(url) = &place.url {
+        return Ok(Reached::Service(url.clone(), local));
+    }
+    let (dir, file) = (&local.data_dir, local.data_dir.join("spool.db"));
+    match file.metadata() {
+        Ok(_) => {}
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => bail!(
+            "no spool at {}; set ALERTLOOP_DATA_DIR to the service's data directory, or ask the service with --url",
+            file.display()
+        ),
+        Err(fault) => {
+            return Err(fault).with_context(|| {
+                format!("cannot look into {}; run this as the service's user, or ask the service with --url", dir.display())
+            });
+        }
+    }
+    match Spool::open(dir, local.spool_max_bytes) {
+        Ok(spool) => Ok(Reached::File(spool, local)),
+        Err(OpenError::Locked { .. }) => {
+            let url = health::base(local.listen)?;
+            Ok(Reached::Service(url, local))
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
 impl Letters {
     /// Opens the spool, which has to be there; while a service uses it, the service.
     pub(super) fn open(place: &Place) -> anyhow::Result<Self> {
-        let local = Local::load(&place.settings())?;
-        for warning in &local.warnings {
-            say(&format!("note: {warning}"));
-        }
-        if let Some(url) = &place.url {
-            return Ok(Self::Service(Service::new(url, &local)?));
-        }
-        let (dir, file) = (&local.data_dir, local.data_dir.join("spool.db"));
-        match file.metadata() {
-            Ok(_) => {}
-            Err(fault) if fault.kind() == io::ErrorKind::NotFound => bail!(
-                "no spool at {}; set ALERTLOOP_DATA_DIR to the service's data directory, or ask the service with --url",
-                file.display()
-            ),
-            Err(fault) => {
-                return Err(fault).with_context(|| {
-                    format!("cannot look into {}; run this as the service's user, or ask the service with --url", dir.display())
-                });
-            }
-        }
-        match Spool::open(dir, local.spool_max_bytes) {
-            Ok(spool) => Ok(Self::File { spool, body_limit: local.body_limit }),
-            Err(OpenError::Locked { .. }) => {
-                let url = health::base(local.listen)?;
-                Ok(Self::Service(Service::new(&url, &local)?))
-            }
-            Err(fault) => Err(fault.into()),
-        }
+        Ok(match reach(place)? {
+            Reached::File(spool, local) => Self::File { spool, body_limit: local.body_limit },
+            Reached::Service(url, local) => Self::Service(Service::new(&url, &local)?),
+        })
     }
 
     /// Whether this process has the spool.

@@ -12,7 +12,7 @@ pub(super) const HEADING: &str =
     "   id  received              source        attempts     bytes  reason";
 
 /// The columns of the terminal that is printed to, if it is one.
-pub(super) fn width_of_terminal() -> Option<usize> {
+pub(in super::super) fn width_of_terminal() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }

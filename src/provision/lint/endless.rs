@@ -9,6 +9,8 @@
 
 use serde_json::{Value, json};
 
+use crate::condition::monitor;
+
 /// A regular expression for values with `{{`, written so that it is not itself a part of a
 /// template.
 const PATTERN: &str = r".*\{\{.*";
@@ -51,6 +53,10 @@ fn is_guarded(query: &Value, field: &str) -> bool {
         None => Vec::new(),
     };
     let excludes = |query: &Value| {
+        // The guard of our conditions, which fits fields of any type.
+        if let Some(text) = query.pointer("/query_string/query") {
+            return text.as_str() == Some(&monitor::without_templates(field));
+        }
         let pattern = query.get("regexp").and_then(|fields| fields.get(field));
         let pattern = pattern.map(|pattern| pattern.get("value").unwrap_or(pattern));
         pattern.and_then(Value::as_str) == Some(PATTERN)

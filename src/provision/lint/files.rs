@@ -5,8 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::super::{
-    Settings, desired, desired::BadFiles, object::Object, placeholder, placeholder_value,
+    Settings, desired,
+    desired::{BadFiles, CHANNEL_ID},
+    object::Object,
+    placeholder, placeholder_value,
 };
+use crate::condition;
 
 /// A monitor to be looked at.
 #[derive(Clone, Debug)]
@@ -32,13 +36,27 @@ pub fn provisioned(settings: &Settings) -> Result<Vec<Subject>, BadFiles> {
 #[must_use]
 pub fn read(path: &Path, settings: &Settings) -> Subject {
     let name = path.display().to_string();
-    let monitor = std::fs::read(path)
-        .map_err(|fault| {
-            (format!("cannot be read: {fault}"), "name a file that is there".to_owned())
-        })
-        .and_then(|bytes| parse(&bytes))
-        .and_then(|monitor| filled(monitor, settings));
+    let bytes = std::fs::read(path).map_err(|fault| {
+        (format!("cannot be read: {fault}"), "name a file that is there".to_owned())
+    });
+    let monitor = if path.extension().is_some_and(|ending| ending == "toml") {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        bytes.and_then(|bytes| compiled(&bytes, &stem, settings))
+    } else {
+        bytes.and_then(|bytes| parse(&bytes)).and_then(|monitor| filled(monitor, settings))
+    };
     Subject { name, monitor }
+}
+
+/// The monitor of a condition.
+fn compiled(bytes: &[u8], stem: &str, settings: &Settings) -> Result<Value, (String, String)> {
+    let text = std::str::from_utf8(bytes).map_err(|fault| fault.to_string());
+    let condition = text.and_then(|text| {
+        condition::file::read(text, stem, settings.for_conditions())
+            .map_err(|fault| fault.to_string())
+    });
+    let condition = condition.map_err(|what| (what, "correct it there".to_owned()))?;
+    Ok(condition.monitor(CHANNEL_ID))
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, (String, String)> {

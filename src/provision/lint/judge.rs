@@ -111,7 +111,7 @@ pub fn judge(message: &str, expected: &Expected) -> Vec<Fault> {
             names.join(", ")
         );
         faults.push(warn(what, mends(&repairs)));
-    } else if alert.tags.contains(&"repaired") {
+    } else if alert.tags.contains(&"repaired".into()) {
         let mend = "put names and times between quotes, and nothing else there";
         faults.push(warn("a part of it has the wrong type and is left out", mend));
     }

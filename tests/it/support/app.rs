@@ -242,6 +242,11 @@ impl Process {
             .any(|line| line["message"].as_str().is_some_and(|said| said.starts_with(message)))
     }
 
+    /// All that it logged, so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What it logged as a warning or worse, so far.
     pub fn warnings(&self) -> Vec<Value> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
@@ -32,10 +32,18 @@ impl MailServer {
 
     /// The same with STARTTLS, before which it takes no login.
     pub fn start_tls(username: &str, password: &str, folder: &Path) -> Result<Self, String> {
+        let (certificate, key) = Self::certificate(folder, &[])?;
+        Self::start_with(&json!({"username": username, "password": password,
+            "certificate": certificate, "key": key}))
+    }
+
+    /// Makes a certificate for 127.0.0.1, with its key, by `openssl req` with these words besides.
+    pub fn certificate(folder: &Path, more: &[&str]) -> Result<(PathBuf, PathBuf), String> {
         let (certificate, key) = (folder.join("mail.crt"), folder.join("mail.key"));
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
             .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(more)
             .arg("-out")
             .arg(&certificate)
             .arg("-keyout")
@@ -45,11 +53,11 @@ impl MailServer {
         if !made.is_ok_and(|status| status.success()) {
             return Err("openssl makes no certificate: apt-get install openssl".to_owned());
         }
-        Self::start_with(&json!({"username": username, "password": password,
-            "certificate": certificate, "key": key}))
+        Ok((certificate, key))
     }
 
-    fn start_with(login: &Value) -> Result<Self, String> {
+    /// Starts one that behaves as `tests/smtp/server.py` says.
+    pub fn start_with(login: &Value) -> Result<Self, String> {
         let mut command = Command::new(SERVER);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|fault| format!("{SERVER}: {fault}"))?;

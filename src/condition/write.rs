@@ -1,0 +1,165 @@
+//! A condition as the text of its file. Pure.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{
+    Condition, Schedule, Stream, Test,
+    series::{Function, Series},
+};
+
+/// The text of a condition's file, with these remarks at its top. What is as files have it anyway
+/// is left out.
+#[must_use]
+pub fn file(condition: &Condition, remarks: &[String]) -> String {
+    let mut text = String::new();
+    for remark in remarks {
+        let remark = remark.replace(char::is_control, " ");
+        line(&mut text, &format!("# {remark}"));
+    }
+    put(&mut text, "id", &quoted(&condition.id));
+    put(&mut text, "title", &quoted(&condition.title));
+    if let Some(description) = &condition.description {
+        put(&mut text, "description", &quoted(description));
+    }
+    put(&mut text, "severity", &condition.severity.to_string());
+    if !condition.enabled {
+        put(&mut text, "enabled", "false");
+    }
+    line(&mut text, "");
+    put(&mut text, "type", &quoted(condition.test.name()));
+    test(&mut text, &condition.test);
+    put(&mut text, "time", &condition.time.to_string());
+    match &condition.schedule {
+        Schedule::Every(minutes) => put(&mut text, "every", &minutes.to_string()),
+        Schedule::Cron { expression, zone } => {
+            put(&mut text, "cron", &quoted(expression));
+            put(&mut text, "timezone", &quoted(zone));
+        }
+    }
+    put(&mut text, "grace", &condition.grace.to_string());
+    put(&mut text, "backlog", &condition.backlog.to_string());
+    if condition.repeat_notifications {
+        put(&mut text, "repeat_notifications", "true");
+    }
+    for (name, texts) in [("callbacks", &condition.callbacks), ("tags", &condition.tags)] {
+        if !texts.is_empty() {
+            put(&mut text, name, &list(texts));
+        }
+    }
+    for (name, given) in [("created_at", &condition.created_at), ("creator", &condition.creator)] {
+        if let Some(given) = given {
+            put(&mut text, name, &quoted(given));
+        }
+    }
+    stream(&mut text, &condition.stream);
+    text
+}
+
+fn test(out: &mut String, test: &Test) {
+    match test {
+        Test::MessageCount { threshold, side } => {
+            put(out, "threshold", &threshold.to_string());
+            put(out, "threshold_type", &quoted(side.of_count()));
+        }
+        Test::FieldValue { series, threshold, side } => {
+            let Series { function, field } = series;
+            put(out, "field", &quoted(field.as_deref().unwrap_or_default()));
+            put(out, "statistic", &quoted(function.name()));
+            if let Function::Percentile(percent) = function {
+                put(out, "percentile", &format!("{percent:?}"));
+            }
+            put(out, "threshold", &format!("{threshold:?}"));
+            put(out, "threshold_type", &quoted(side.of_value()));
+        }
+        Test::FieldContent { field, value } => {
+            put(out, "field", &quoted(field));
+            put(out, "value", &quoted(value));
+        }
+        Test::Aggregation { group_by, expression } => {
+            if !group_by.is_empty() {
+                put(out, "group_by", &list(group_by));
+            }
+            put(out, "conditions", &quoted(&expression.to_string()));
+        }
+    }
+}
+
+fn stream(text: &mut String, stream: &Stream) {
+    line(text, "");
+    line(text, "[stream]");
+    put(text, "id", &quoted(&stream.id));
+    put(text, "title", &quoted(&stream.title));
+    if let Some(description) = &stream.description {
+        put(text, "description", &quoted(description));
+    }
+    put(text, "indices", &list(&stream.indices));
+    put(text, "query", &quoted(&stream.query));
+    put(text, "time_field", &quoted(&stream.time_field));
+    if !stream.fields.is_empty() {
+        put(text, "fields", &list(&stream.fields));
+    }
+}
+
+fn line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn put(text: &mut String, name: &str, value: &str) {
+    line(text, &format!("{name} = {value}"));
+}
+
+fn list(texts: &[String]) -> String {
+    let texts: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+/// A TOML text. One without backslashes and quotes is written plainly; the escapes of JSON are those
+/// of TOML but for DEL, which TOML wants escaped too.
+fn quoted(text: &str) -> String {
+    if text.contains('\\') && !text.contains(['\'', '\n', '\r']) && !text.contains(char::is_control)
+    {
+        return format!("'{text}'");
+    }
+    let mut written = String::new();
+    for letter in Value::String(text.to_owned()).to_string().chars() {
+        if letter.is_control() {
+            // A text is written to memory: nothing can fail.
+            write!(written, "\\u{:04x}", u32::from(letter)).ok();
+        } else {
+            written.push(letter);
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::file::{Defaults, read},
+        *,
+    };
+
+    const DEFAULTS: Defaults<'_> = Defaults { index_pattern: "p-*", time_field: "t" };
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for more in [
+            "type = \"message_count\"\nthreshold = 3\nthreshold_type = \"less\"\ntime = 5\nbacklog = 3",
+            "type = \"field_value\"\nfield = \"f\"\nstatistic = \"percentile\"\npercentile = 99.9\nthreshold = -2.5\ntime = 5\nenabled = false",
+            "type = \"field_content_value\"\nfield = \"f\"\nvalue = \"v \\\"q\\\" \\\\ 'a'\"\nrepeat_notifications = true",
+            "type = \"aggregation\"\ngroup_by = [\"a\", \"b\"]\nconditions = \"count() > 1 and mean(\\\"o d\\\") < 2\"\ntime = 9\ncron = \"0 8 * * *\"\ntimezone = \"Europe/Berlin\"\ncallbacks = [\"x\"]\ntags = [\"y\"]",
+        ] {
+            let text = format!(
+                "title = \"t \\u007f\\n\\t {{x}}\"\ndescription = \"d\"\nseverity = 1\ngrace = 2\ncreator = \"admin\"\ncreated_at = \"2015\"\n{more}\n[stream]\nquery = 'a:\\(b \"c\" d'\nfields = [\"m\"]"
+            );
+            let condition = read(&text, "stem", DEFAULTS).unwrap();
+            let written = file(&condition, &["a remark\nof two lines".to_owned()]);
+            assert!(written.starts_with("# a remark of two lines\n"));
+            let again = read(&written, "other", Defaults { index_pattern: "q", time_field: "u" });
+            assert_eq!(again.as_ref(), Ok(&condition), "{written}");
+        }
+    }
+}

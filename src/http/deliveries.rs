@@ -1,0 +1,103 @@
+//! The deliveries of callbacks in the JSON API: `/mapi/deliveries` and what is below it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{
+        self, ConnectInfo, Path, Query,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::HeaderMap,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+use tracing::info;
+
+use super::{
+    ApiError, State,
+    dead_letters::{admit, misasked, selection},
+};
+use crate::{
+    deliveries::{self, Items, Selection, Whole},
+    spool::{DeliveryFilter, DeliveryState},
+};
+
+/// How many items a page has, unless it is asked for fewer.
+const PAGE: usize = 1_000;
+
+/// `?before=ID&limit=N&callback=NAME&state=STATE&alert=ID`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    before: Option<i64>,
+    limit: Option<usize>,
+    callback: Option<String>,
+    state: Option<String>,
+    alert: Option<String>,
+}
+
+/// `{"items": […], "next"}`, newest first; `next` is the `before` of the next page, or null.
+pub async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Items>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Query(asked) = asked.map_err(misasked)?;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let wanted = given(asked.state);
+    let of = wanted.as_deref().map(DeliveryState::of);
+    if of == Some(None) {
+        let known = DeliveryState::ALL.map(DeliveryState::name).join(", ");
+        return Err(ApiError::BadRequest(format!("no such state; known: {known}")));
+    }
+    let filter = DeliveryFilter {
+        callback: given(asked.callback),
+        state: of.flatten(),
+        alert: given(asked.alert),
+    };
+    let (before, limit) = (asked.before.unwrap_or(i64::MAX), asked.limit.unwrap_or(PAGE));
+    let limit = limit.clamp(1, PAGE);
+    let items = block_in_place(|| deliveries::list(&state.spool, &filter, before, limit))?;
+    Ok(Json(items))
+}
+
+/// One delivery, with its tries.
+pub async fn show(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Whole>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Path(id) = id.map_err(|_| ApiError::BadRequest("an id is a whole number".to_owned()))?;
+    let found = block_in_place(|| deliveries::show(&state.spool, id))?;
+    found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no delivery {id}")))
+}
+
+/// Makes deliveries pending again: `{"replayed"}`.
+pub async fn replay(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let selection: Selection = selection(&headers, body).await?;
+    let enabled = state.callbacks.names();
+    if let Selection::Callback(name) = &selection
+        && !enabled.contains(name)
+    {
+        return Err(ApiError::NotFound(format!(
+            "no enabled callback has the name {name:?}; enable it in the configuration and restart, then replay"
+        )));
+    }
+    let done = deliveries::replay(&state.spool, &selection, Some(enabled)).await?;
+    let address = peer.ip();
+    info!(count = done, selection = %selection, client.address = %address, "deliveries are replayed");
+    Ok(Json(json!({ "replayed": done })))
+}
