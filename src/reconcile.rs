@@ -122,13 +122,14 @@ impl Fault {
     /// What is the same until something else is wrong: a store that goes and comes back fails in many
     /// ways one after the other.
     fn cause(&self) -> String {
-        let fault = match self {
-            Self::Store(_, fault) => Some(fault),
-            Self::Lease(fault) => fault.fault(),
-            _ => None,
-        };
         let passes = |fault: &Error| matches!(fault.status(), None | Some(408 | 429 | 500..));
-        if fault.is_some_and(passes) { String::from("the store") } else { self.to_string() }
+        let is_the_store = match self {
+            Self::Store(_, fault) => passes(fault),
+            Self::Lease(fault) => fault.fault().is_some_and(passes),
+            Self::Recovering => true,
+            _ => false,
+        };
+        if is_the_store { String::from("the store") } else { self.to_string() }
     }
 }
 
