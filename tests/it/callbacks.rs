@@ -19,7 +19,7 @@ const SECRET: &str = "hunter2-is-a-secret";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Settings for this store, with these callbacks.
-fn settings_with(store: &Store, dir: &Path, callbacks: &str) -> HashMap<String, String> {
+pub fn settings_with(store: &Store, dir: &Path, callbacks: &str) -> HashMap<String, String> {
     let file = dir.join("alertloop.toml");
     fs::write(&file, callbacks).expect("a file");
     let mut settings = settings(store, &dir.join("data"));
@@ -45,7 +45,7 @@ fn alert(rule: &str, id: &str, minute: u32) -> String {
     .to_string()
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
@@ -62,7 +62,11 @@ async fn get(process: &Process, path: &str) -> Value {
 }
 
 /// The deliveries, oldest first, as soon as they are so.
-async fn deliveries(process: &Process, query: &str, are: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub async fn deliveries(
+    process: &Process,
+    query: &str,
+    are: impl Fn(&[Value]) -> bool,
+) -> Vec<Value> {
     let begun = Instant::now();
     loop {
         let page = get(process, &format!("/mapi/deliveries{query}")).await;

@@ -2,7 +2,6 @@
 //! backlog, and what we post in Graylog's words is taken as Graylog's.
 
 use std::{
-    collections::HashMap,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -14,6 +13,7 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    callbacks::{client, deliveries, settings_with},
     store,
     support::{
         Answer, Channel, MailServer, Process, Receiver, Store, TOKEN, Watched, settings, skip,
@@ -22,33 +22,6 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const CALLBACK: &str = include_str!("../graylog/callback.json");
-
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().expect("a client")
-}
-
-/// Settings for this store, with these callbacks.
-fn settings_with(store: &Store, dir: &Path, callbacks: &str) -> HashMap<String, String> {
-    let file = dir.join("alertloop.toml");
-    fs::write(&file, callbacks).expect("a file");
-    let mut settings = settings(store, &dir.join("data"));
-    settings.insert("ALERTLOOP_CONFIG".to_owned(), file.to_str().expect("UTF-8").to_owned());
-    settings
-}
-
-/// The deliveries, as soon as they are so.
-async fn deliveries(process: &Process, are: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let begun = Instant::now();
-    loop {
-        let answer = Answer::of(client().get(process.url("/mapi/deliveries"))).await;
-        let items = answer.json["items"].as_array().cloned().expect("items");
-        if are(&items) {
-            return items;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{items:#?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// So many are in this state.
 fn count(items: &[Value], state: &str) -> usize {
@@ -98,7 +71,7 @@ async fn what_we_post_in_graylogs_words_becomes_the_same_record() {
         let answer = Answer::of(post.header("x-alertloop-token", TOKEN).body(body)).await;
         assert!([200, 202].contains(&answer.status), "{answer:?}");
     }
-    deliveries(&gives, |items| count(items, "delivered") == 2).await;
+    deliveries(&gives, "", |items| count(items, "delivered") == 2).await;
     let mut records = [near.wait_for_records(2).await, far.wait_for_records(2).await];
     for records in &mut records {
         records.sort_by_key(|record| record["_id"].to_string());
@@ -202,7 +175,7 @@ async fn a_condition_calls_back_with_its_backlog_and_keeps_its_grace() {
     assert_eq!(monitor.alerts().await, Vec::<Value>::new());
     message("second", "n").await;
     monitor.run().await;
-    let first = deliveries(&process, |items| count(items, "delivered") == 3).await;
+    let first = deliveries(&process, "", |items| count(items, "delivered") == 3).await;
     assert_eq!(first.len(), 3, "those that it names: {first:#?}");
     let hook = receiver.received("hook").remove(0).json();
     let result = &hook["check_result"];
@@ -235,15 +208,15 @@ async fn a_condition_calls_back_with_its_backlog_and_keeps_its_grace() {
         message(name, "elsewhere").await;
     }
     monitor.run().await;
-    let over = deliveries(&process, |items| count(items, "delivered") == 4).await;
-    assert_eq!((over.len(), &over[0]["callback"]), (4, &json!("end")), "{over:#?}");
+    let over = deliveries(&process, "", |items| count(items, "delivered") == 4).await;
+    assert_eq!((over.len(), &over[3]["callback"]), (4, &json!("end")), "{over:#?}");
 
     // Again within the grace: a record, and no call.
     for name in ["first", "second"] {
         message(name, "n").await;
     }
     monitor.run().await;
-    let held = deliveries(&process, |items| count(items, "held") == 3).await;
+    let held = deliveries(&process, "", |items| count(items, "held") == 3).await;
     assert_eq!(held.len(), 7, "{held:#?}");
     let records = async || {
         let all = store.records().await.into_iter();
@@ -286,7 +259,7 @@ async fn a_mail_is_tried_until_it_is_taken_and_its_history_says_why_it_was_not()
             let reason = |one: &Value| one["reason"].as_str().unwrap_or_default().to_owned();
             items.len() == 1 && items[0]["state"] == "pending" && reason(&items[0]).contains(why)
         };
-        deliveries(&process, waits).await;
+        deliveries(&process, "", waits).await;
     };
     waits("cannot connect").await;
     let server = match MailServer::start_with(
@@ -298,7 +271,7 @@ async fn a_mail_is_tried_until_it_is_taken_and_its_history_says_why_it_was_not()
     };
     waits("535").await;
     fs::write(&password, "hunter2-new\n").expect("a file");
-    let done = deliveries(&process, |items| count(items, "delivered") == 1).await;
+    let done = deliveries(&process, "", |items| count(items, "delivered") == 1).await;
     let one = client().get(process.url(&format!("/mapi/deliveries/{}", done[0]["id"])));
     let one = Answer::of(one).await.json;
     let runs = one["runs"].as_array().expect("runs");
