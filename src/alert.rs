@@ -9,7 +9,7 @@ use url::Url;
 pub mod bucket;
 pub mod occasion;
 
-use bucket::Bucket;
+use bucket::{About, Bucket};
 use occasion::Occasion;
 
 /// The severity of an alert that tells none that can be read.
@@ -22,13 +22,18 @@ pub enum Source {
     OpenSearch,
     /// Graylog, through its HTTP alarm callback or HTTP notification.
     Graylog,
+    /// ntopng, through its webhook or its Redis queue.
+    Ntopng,
+    /// Prometheus Alertmanager, through its webhook.
+    Alertmanager,
     /// Nobody: what the reconciler read back from the Alerting API.
     Reconciler,
 }
 
 impl Source {
     /// Every source that is known.
-    pub const ALL: [Self; 3] = [Self::OpenSearch, Self::Graylog, Self::Reconciler];
+    pub const ALL: [Self; 5] =
+        [Self::OpenSearch, Self::Graylog, Self::Ntopng, Self::Alertmanager, Self::Reconciler];
 
     /// The name in routes, in the spool and in labels.
     #[must_use]
@@ -36,6 +41,8 @@ impl Source {
         match self {
             Self::OpenSearch => "opensearch",
             Self::Graylog => "graylog",
+            Self::Ntopng => "ntopng",
+            Self::Alertmanager => "alertmanager",
             Self::Reconciler => "reconciler",
         }
     }
@@ -45,7 +52,7 @@ impl Source {
     pub const fn provider(self) -> &'static str {
         match self {
             Self::OpenSearch | Self::Reconciler => "malcolm",
-            Self::Graylog => "graylog",
+            Self::Graylog | Self::Ntopng | Self::Alertmanager => self.name(),
         }
     }
 
@@ -139,6 +146,11 @@ pub struct Alert {
     pub is_composite: bool,
     /// The bucket that it is about, where its monitor counts by buckets.
     pub bucket: Option<Bucket>,
+    /// What engages and is released again and again, where no message tells which happening it is
+    /// about: then there is no `id`, and [`Alert::as_of`] alone tells one from another.
+    pub series: Option<String>,
+    /// Fields of the record, addresses, hosts and so on that the source tells beside.
+    pub about: Option<Box<About>>,
     /// What happened, for people: `message` of the record.
     pub message: Option<String>,
     /// Where to look at it, where that is not in Dashboards: an address, or until
@@ -203,6 +215,8 @@ impl Alert {
             is_reconciled: false,
             is_composite: false,
             bucket: None,
+            series: None,
+            about: None,
             message: None,
             url: None,
             occasion: None,

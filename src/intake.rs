@@ -4,15 +4,17 @@
 use std::{borrow::Cow, io::Read as _};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::alert::{Alert, Source};
 
+mod alertmanager;
 mod graylog;
 pub mod heartbeat;
 mod lenient;
 mod listed;
 pub mod masked;
+mod ntopng;
 mod occasion;
 mod opensearch;
 mod plain;
@@ -88,7 +90,10 @@ pub struct Undecodable(pub String);
 #[must_use]
 pub fn is_test_post(body: &[u8]) -> bool {
     let body = body.trim_ascii();
-    body.is_empty() || body.starts_with(CHANNEL_TEST.as_bytes()) || graylog::is_test(body)
+    body.is_empty()
+        || body.starts_with(CHANNEL_TEST.as_bytes())
+        || graylog::is_test(body)
+        || ntopng::is_test(body)
 }
 
 /// The id of the channel that OpenSearch tests with this body.
@@ -103,7 +108,7 @@ pub fn channel_under_test(body: &[u8]) -> Option<&str> {
 #[must_use]
 pub fn decode_for_name(envelope: &Envelope, limit: usize) -> Option<Alert> {
     if envelope.encoding == Encoding::Identity
-        && envelope.source != Some(Source::Graylog)
+        && envelope.source.is_none_or(|source| source == Source::OpenSearch)
         && let Some(alert) = plain::read_name(&envelope.body)
     {
         return Some(alert);
@@ -127,6 +132,9 @@ pub fn decode(
         Some(Source::Reconciler) => return Ok(vec![truth::decode(&body)]),
         Some(Source::Graylog) if is_json() => return decode_json(&body, envelope.source),
         Some(Source::Graylog) => return decode_text(&body),
+        Some(source @ (Source::Ntopng | Source::Alertmanager)) => {
+            return decode_json(&body, Some(source));
+        }
         Some(Source::OpenSearch) | None => {}
     }
     match plain::read(&body) {
@@ -178,17 +186,16 @@ impl Message<'_> {
                 return vec![Err(Undecodable(reason))];
             }
         };
-        let is_graylogs = match self.source {
-            Some(source) => source == Source::Graylog,
-            None => !object.contains_key("alert") && graylog::recognises(&object),
+        let alerts = match self.source.unwrap_or_else(|| sender_of(&object)) {
+            Source::Graylog => vec![graylog::decode(object)],
+            Source::Ntopng => ntopng::decode(object),
+            Source::Alertmanager => alertmanager::decode(object),
+            Source::OpenSearch | Source::Reconciler => match opensearch::decode(&object) {
+                Ok(alerts) => alerts.into_iter().map(Ok).collect(),
+                Err(fault) => vec![Err(fault)],
+            },
         };
-        if is_graylogs {
-            return vec![graylog::decode(object).map(|alert| self.mark(alert))];
-        }
-        match opensearch::decode(&object) {
-            Ok(alerts) => alerts.into_iter().map(|alert| Ok(self.mark(alert))).collect(),
-            Err(fault) => vec![Err(fault)],
-        }
+        alerts.into_iter().map(|alert| alert.map(|alert| self.mark(alert))).collect()
     }
 
     /// Says of an alert that its body was repaired, and keeps the body's head then, without secrets.
@@ -202,6 +209,17 @@ impl Message<'_> {
             alert.original = Some(String::from_utf8_lossy(&masked(head)).into_owned());
         }
         alert
+    }
+}
+
+/// Whose an object is, by what stands in it.
+fn sender_of(object: &Map<String, Value>) -> Source {
+    match object {
+        object if object.contains_key("alert") => Source::OpenSearch,
+        object if graylog::recognises(object) => Source::Graylog,
+        object if alertmanager::recognises(object) => Source::Alertmanager,
+        object if ntopng::recognises(object) => Source::Ntopng,
+        _ => Source::OpenSearch,
     }
 }
 

@@ -46,8 +46,8 @@ struct Source {
     field: Option<String>,
 }
 
-/// What a bucket tells of its traffic.
-#[derive(Debug, Default, PartialEq)]
+/// What a bucket, or a source, tells of the traffic.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
     /// Fields and their values.
     pub fields: Vec<(String, Value)>,

@@ -46,7 +46,7 @@ impl Terms {
         Some(Self {
             // Graylog has waited itself before it told us.
             grace: match alert.source {
-                Source::Graylog => 0,
+                Source::Graylog | Source::Ntopng | Source::Alertmanager => 0,
                 Source::OpenSearch | Source::Reconciler => u32::try_from(grace).unwrap_or(u32::MAX),
             },
             repeat: parameters.get("repeat_notifications").and_then(Value::as_bool) == Some(true),

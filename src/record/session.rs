@@ -153,6 +153,7 @@ impl<'a> Session<'a> {
         let has_own_time_field = naming.time_field != "firstPacket";
         let is_plain = alert.bucket.is_none()
             && alert.occasion.is_none()
+            && alert.about.is_none()
             && !matches!(alert.body, Body::Json { .. });
         if !has_own_time_field && is_plain {
             return json_text(&self);
@@ -163,6 +164,10 @@ impl<'a> Session<'a> {
         };
         if has_own_time_field {
             document.insert(naming.time_field.clone(), time);
+        }
+        if let Some(told) = &alert.about {
+            buckets::add_fields(&mut document, told, known);
+            buckets::add_related(&mut document, told, known);
         }
         let mut about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();
         if let Some(told) = &alert.occasion {

@@ -72,8 +72,9 @@ pub async fn prepare(
         work.refused.push(reason.to_owned());
         return Prepared::Operations(work, Vec::new());
     }
-    // Upstream has no route for Graylog, and so no document either.
-    let upstream = settings.compat.filter(|_| envelope.source != Some(Source::Graylog));
+    // Upstream has a route for OpenSearch alone, and no document for others.
+    let is_upstreams = envelope.source.is_none_or(Source::is_alerting);
+    let upstream = settings.compat.filter(|_| is_upstreams);
     if let Some(level) = upstream {
         let mut operations = Vec::new();
         match compat::record(&envelope, level, &settings.naming) {
