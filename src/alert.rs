@@ -15,6 +15,9 @@ use occasion::Occasion;
 /// The severity of an alert that tells none that can be read.
 pub const UNKNOWN_SEVERITY: u8 = 40;
 
+/// How much of an entity's name goes into a tag, in bytes.
+const LONGEST_ENTITY: usize = 256;
+
 /// Who reported an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -234,6 +237,15 @@ impl Alert {
         let Some(path) = self.url.take_if(|url| !is_address(url)) else { return };
         let base = graylog.filter(|_| self.source == Source::Graylog);
         self.url = base.and_then(|base| base.join(&path).ok()).map(String::from);
+    }
+
+    /// Tags it with the entity that it is about, such as `host:10.0.0.1` or `interface:eth0`; by this
+    /// tag it is found. `kind` is one of ntopng's words: `host`, `network`, `interface`, `mac` and so on.
+    pub fn concerns(&mut self, kind: &str, value: &str) {
+        let value = value.trim();
+        if !value.is_empty() {
+            self.tag(format!("{kind}:{}", &value[..value.floor_char_boundary(LONGEST_ENTITY)]));
+        }
     }
 
     /// Adds a tag once.
