@@ -32,6 +32,8 @@ mod dead_letters;
 mod deliveries;
 mod doctor;
 mod health;
+mod place;
+mod printed;
 mod provision;
 mod service;
 

@@ -92,9 +92,19 @@ pub fn write(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
 /// What somebody else wrote must not steer a terminal, nor begin a line.
 #[must_use]
 pub fn printable(text: &str) -> String {
+    shown(text, |_| false)
+}
+
+/// The same for a text of several lines, which may have tabs.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.lines().map(|line| shown(line, |letter| letter == '\t')).collect::<Vec<_>>().join("\n")
+}
+
+fn shown(text: &str, may_stay: fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control()
+        if letter.is_control() && !may_stay(letter)
             || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}')
         {
             shown.extend(letter.escape_default());
@@ -103,12 +113,6 @@ pub fn printable(text: &str) -> String {
         }
     }
     shown
-}
-
-/// The same for a text of several lines.
-#[must_use]
-pub fn printable_lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

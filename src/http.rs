@@ -34,6 +34,7 @@ use crate::{
 
 pub mod access;
 mod alerts;
+mod asked;
 mod dead_letters;
 mod deliveries;
 mod error;

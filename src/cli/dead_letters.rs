@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, BufWriter, Write},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,19 +11,21 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Subcommand, builder::NonEmptyStringValueParser};
-use url::Url;
 
 use self::letters::Letters;
-use super::{Misused, Output, confirmed, may_ask};
+use super::{
+    Misused, Output, confirmed, may_ask,
+    place::Place,
+    printed::{self, Listed, put, say},
+};
 use crate::{
-    config::SettingsArgs,
     dead_letters::{Selection, Tally},
     spool::Filter,
 };
 
-pub(super) mod letters;
+mod letters;
 mod service;
-pub(super) mod text;
+mod text;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -127,54 +129,6 @@ pub(super) struct Picked {
     source: Option<String>,
 }
 
-/// Where the dead letters are.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Where they are")]
-pub(super) struct Place {
-    /// Ask the service at this address, without a look into the data directory
-    #[arg(long, value_name = "URL")]
-    url: Option<Url>,
-    #[arg(long, value_name = "VALUE", help = "Folder of the spool [env: ALERTLOOP_DATA_DIR]")]
-    data_dir: Option<String>,
-    #[arg(long, value_name = "VALUE", help = "Where the service listens [env: ALERTLOOP_LISTEN]")]
-    listen: Option<String>,
-    #[arg(
-        long,
-        value_name = "VALUE",
-        help = "First part of the service's routes [env: MALCOLM_API_PREFIX]"
-    )]
-    malcolm_api_prefix: Option<String>,
-    #[arg(
-        long,
-        value_name = "VALUE",
-        help = "User name of the service's API [env: ALERTLOOP_ADMIN_USER]"
-    )]
-    admin_user: Option<String>,
-    #[arg(
-        long,
-        value_name = "FILE",
-        help = "File that holds its password [env: ALERTLOOP_ADMIN_PASSWORD_FILE]"
-    )]
-    admin_password_file: Option<String>,
-    #[arg(long, value_name = "VALUE", help = "TOML file with settings [env: ALERTLOOP_CONFIG]")]
-    config: Option<String>,
-}
-
-impl Place {
-    fn settings(&self) -> SettingsArgs {
-        let given = [
-            ("ALERTLOOP_DATA_DIR", &self.data_dir),
-            ("ALERTLOOP_LISTEN", &self.listen),
-            ("MALCOLM_API_PREFIX", &self.malcolm_api_prefix),
-            ("ALERTLOOP_ADMIN_USER", &self.admin_user),
-            ("ALERTLOOP_ADMIN_PASSWORD_FILE", &self.admin_password_file),
-            ("ALERTLOOP_CONFIG", &self.config),
-        ];
-        let given = given.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
-        given.map(|(name, text)| (name.to_owned(), text)).collect()
-    }
-}
-
 impl FilterArgs {
     fn filter(&self) -> Filter {
         Filter { reason: self.reason.clone(), source: self.source.clone() }
@@ -197,18 +151,9 @@ impl Picked {
     }
 }
 
-/// Whoever read what we print has gone away, as in `| head`: that is no fault.
-#[derive(Debug, thiserror::Error)]
-#[error("nobody reads on")]
-pub(super) struct Gone;
-
 /// Does it.
 pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
-    match act(action).await {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(fault) if fault.is::<Gone>() => Ok(ExitCode::SUCCESS),
-        Err(fault) => Err(fault),
-    }
+    printed::ended(act(action).await)
 }
 
 async fn act(action: &Action) -> anyhow::Result<()> {
@@ -224,11 +169,7 @@ async fn act(action: &Action) -> anyhow::Result<()> {
             let found = letters.show(*id).await;
             letters.close().await;
             let whole = found?.with_context(|| format!("no dead letter {id}"))?;
-            let text = match output {
-                Output::Text => text::whole(&whole),
-                Output::Json => serde_json::to_string_pretty(&whole)?,
-            };
-            put(&mut io::stdout().lock(), format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+            printed::show(*output, &whole, text::whole)
         }
         Action::Replay { picked, place } => {
             let selection = picked.selection();
@@ -262,30 +203,14 @@ async fn act(action: &Action) -> anyhow::Result<()> {
 }
 
 async fn list(letters: &Letters, filter: &Filter, output: Output) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout());
-    let width = text::width_of_terminal();
-    let (mut after, mut count) = (Some(0), 0_u64);
+    let mut listed = Listed::new(output, text::HEADING, text::line);
+    let mut after = Some(0);
     while let Some(from) = after {
         let page = letters.list(filter, from).await?;
-        for item in &page.items {
-            let line = match (output, count) {
-                (Output::Text, 0) => format!("{}\n{}", text::HEADING, text::line(item, width)),
-                (Output::Text, _) => text::line(item, width),
-                (Output::Json, 0) => format!("[\n  {}", serde_json::to_string(item)?),
-                (Output::Json, _) => format!(",\n  {}", serde_json::to_string(item)?),
-            };
-            count += 1;
-            put(&mut out, line.as_bytes())?;
-        }
+        page.items.iter().try_for_each(|item| listed.add(item))?;
         after = page.next;
     }
-    match (output, count) {
-        (Output::Json, 0) => put(&mut out, b"[]\n")?,
-        (Output::Json, _) => put(&mut out, b"\n]\n")?,
-        (Output::Text, 0) => say("no dead letters"),
-        (Output::Text, _) => {}
-    }
-    flush(&mut out)
+    listed.end("no dead letters")
 }
 
 fn replayed(selection: &Selection, tally: Tally, waits: bool) -> anyhow::Result<()> {
@@ -342,23 +267,4 @@ async fn export_to(letters: &Letters, filter: &Filter, file: &Path) -> anyhow::R
         fs::remove_file(file).ok();
     }
     outcome
-}
-
-pub(super) fn put(out: &mut dyn Write, bytes: &[u8]) -> anyhow::Result<()> {
-    written(out.write_all(bytes))
-}
-
-pub(super) fn flush(out: &mut dyn Write) -> anyhow::Result<()> {
-    written(out.flush())
-}
-
-fn written(outcome: io::Result<()>) -> anyhow::Result<()> {
-    match outcome {
-        Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Err(Gone.into()),
-        outcome => outcome.context("cannot write what was found"),
-    }
-}
-
-pub(super) fn say(what: &str) {
-    super::put(io::stderr().lock(), what).ok();
 }

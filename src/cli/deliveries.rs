@@ -1,10 +1,7 @@
 //! `alertloop deliveries`: what callbacks were run for alerts, in the same way whether a service runs
 //! or not.
 
-use std::{
-    io::{self, BufWriter},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use anyhow::{Context as _, ensure};
 use clap::{
@@ -17,12 +14,8 @@ use url::Url;
 
 use super::{
     Output,
-    dead_letters::{
-        Gone, Place, flush,
-        letters::{Reached, reach},
-        put, say,
-        text::width_of_terminal,
-    },
+    place::{Place, Reached, reach},
+    printed::{self, Listed, put, say},
     service::{Service, json},
 };
 use crate::{
@@ -135,11 +128,7 @@ impl Picked {
 
 /// Does it.
 pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
-    match act(action).await {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(fault) if fault.is::<Gone>() => Ok(ExitCode::SUCCESS),
-        Err(fault) => Err(fault),
-    }
+    printed::ended(act(action).await)
 }
 
 async fn act(action: &Action) -> anyhow::Result<()> {
@@ -155,11 +144,7 @@ async fn act(action: &Action) -> anyhow::Result<()> {
             let found = place.show(*id).await;
             place.close().await;
             let whole = found?.with_context(|| format!("no delivery {id}"))?;
-            let text = match output {
-                Output::Text => text::whole(&whole),
-                Output::Json => serde_json::to_string_pretty(&whole)?,
-            };
-            put(&mut io::stdout().lock(), format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+            printed::show(*output, &whole, text::whole)
         }
         Action::Replay { picked, place } => {
             let selection = picked.selection();
@@ -194,34 +179,18 @@ async fn list(
     let state = filter.state.as_deref().and_then(DeliveryState::of);
     let filter =
         DeliveryFilter { callback: filter.callback.clone(), state, alert: filter.alert.clone() };
-    let mut out = BufWriter::new(io::stdout());
-    let width = width_of_terminal();
-    let (mut before, mut count) = (Some(i64::MAX), 0_usize);
-    while let Some(from) = before.filter(|_| count < limit) {
-        let page = place.list(&filter, from, PAGE.min(limit - count)).await?;
-        for item in &page.items {
-            let line = match (output, count) {
-                (Output::Text, 0) => format!("{}\n{}", text::HEADING, text::line(item, width)),
-                (Output::Text, _) => text::line(item, width),
-                (Output::Json, 0) => format!("[\n  {}", serde_json::to_string(item)?),
-                (Output::Json, _) => format!(",\n  {}", serde_json::to_string(item)?),
-            };
-            count += 1;
-            put(&mut out, line.as_bytes())?;
-        }
+    let mut listed = Listed::new(output, text::HEADING, text::line);
+    let mut before = Some(i64::MAX);
+    while let Some(from) = before.filter(|_| listed.count() < limit) {
+        let page = place.list(&filter, from, PAGE.min(limit - listed.count())).await?;
+        page.items.iter().try_for_each(|item| listed.add(item))?;
         before = page.next;
     }
-    match (output, count) {
-        (Output::Json, 0) => put(&mut out, b"[]\n")?,
-        (Output::Json, _) => put(&mut out, b"\n]\n")?,
-        (Output::Text, 0) => say("no deliveries"),
-        (Output::Text, _) if before.is_some() => {
-            flush(&mut out)?;
-            say("there are more; raise --limit");
-        }
-        (Output::Text, _) => {}
+    listed.end("no deliveries")?;
+    if matches!(output, Output::Text) && before.is_some() {
+        say("there are more; raise --limit");
     }
-    flush(&mut out)
+    Ok(())
 }
 
 /// The deliveries, wherever they are.

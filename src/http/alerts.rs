@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     ApiError, State,
-    dead_letters::{admit, must_be_json},
+    asked::{admit, must_be_json},
 };
 use crate::{
     acknowledge::{self, Answered, LIMIT, Outcome},

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json,
-    body::{self, Body, Bytes},
+    body::{Body, Bytes},
     extract::{
         self, ConnectInfo, Path, Query,
         rejection::{PathRejection, QueryRejection},
@@ -13,12 +13,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::task::block_in_place;
 use tracing::info;
 
-use super::{ApiError, State};
+use super::{
+    ApiError, State,
+    asked::{admit, given, misasked, number, selection},
+};
 use crate::{
     dead_letters::{self, Export, Fault, Items, Selection, Tally, Whole},
     spool::Filter,
@@ -26,8 +29,6 @@ use crate::{
 
 /// How many items a page has, unless it is asked for fewer.
 const PAGE: usize = 1_000;
-/// The largest selection, in bytes: some hundred thousand numbers.
-const SELECTION: usize = 4 << 20;
 
 /// `?after=ID&limit=N&reason=TEXT&source=NAME`.
 #[derive(Deserialize)]
@@ -70,7 +71,7 @@ pub async fn show(
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Whole>, ApiError> {
     admit(&state, &headers, peer)?;
-    let Path(id) = id.map_err(|_| ApiError::BadRequest("an id is a whole number".to_owned()))?;
+    let id = number(id)?;
     let found = block_in_place(|| dead_letters::show(&state.spool, id, state.body_limit))?;
     found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no dead letter {id}")))
 }
@@ -153,48 +154,8 @@ impl Drop for Told<'_> {
     }
 }
 
-pub(super) fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), ApiError> {
-    if state.access.may_read(headers, peer) {
-        return Ok(());
-    }
-    if state.access.has_login() {
-        return Err(ApiError::Unauthorized);
-    }
-    let how = "the API is off: set ALERTLOOP_ADMIN_USER and ALERTLOOP_ADMIN_PASSWORD, or ask from this machine";
-    Err(ApiError::NotFound(how.to_owned()))
-}
-
-/// Refuses what does not say that it is JSON: a browser lets any page on the web post a form or plain
-/// text to us, with the login it knows or from this machine. For JSON it asks us first (a preflight),
-/// and we do not allow it.
-pub(super) fn must_be_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-    let is_json = kind.trim().eq_ignore_ascii_case("application/json");
-    if is_json { Ok(()) } else { Err(ApiError::NotJson) }
-}
-
-/// Reads a selection.
-pub(super) async fn selection<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<T, ApiError> {
-    must_be_json(headers)?;
-    let bytes = body::to_bytes(body, SELECTION).await.map_err(|_| {
-        ApiError::BadRequest(format!("the selection did not come, or has over {SELECTION} bytes"))
-    })?;
-    serde_json::from_slice(&bytes).map_err(|fault| ApiError::BadRequest(fault.to_string()))
-}
-
-/// An empty parameter is as good as none.
 fn filter(reason: Option<String>, source: Option<String>) -> Filter {
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     Filter { reason: given(reason), source: given(source) }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-pub(super) fn misasked(rejection: QueryRejection) -> ApiError {
-    ApiError::BadRequest(rejection.body_text())
 }
 
 fn unfinished(fault: &Fault, done: u64) -> ApiError {

@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::{
     ApiError, State,
-    dead_letters::{admit, misasked, selection},
+    asked::{admit, given, misasked, number, selection},
 };
 use crate::{
     deliveries::{self, Items, Selection, Whole},
@@ -48,7 +48,6 @@ pub async fn list(
 ) -> Result<Json<Items>, ApiError> {
     admit(&state, &headers, peer)?;
     let Query(asked) = asked.map_err(misasked)?;
-    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let wanted = given(asked.state);
     let of = wanted.as_deref().map(DeliveryState::of);
     if of == Some(None) {
@@ -74,7 +73,7 @@ pub async fn show(
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Whole>, ApiError> {
     admit(&state, &headers, peer)?;
-    let Path(id) = id.map_err(|_| ApiError::BadRequest("an id is a whole number".to_owned()))?;
+    let id = number(id)?;
     let found = block_in_place(|| deliveries::show(&state.spool, id))?;
     found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no delivery {id}")))
 }

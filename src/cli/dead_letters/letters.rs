@@ -1,17 +1,18 @@
 //! The dead letters, wherever they are: in the spool's file, or with the service that uses it.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::anyhow;
 use tokio::task::block_in_place;
-use url::Url;
 
-use super::{Place, flush, put, say, service::Service};
+use super::service::Service;
 use crate::{
-    cli::health,
-    config::Local,
+    cli::{
+        place::{Place, Reached, reach},
+        printed::{flush, put},
+    },
     dead_letters::{self, Export, Fault, Items, Selection, Tally, Whole},
-    spool::{Filter, OpenError, Spool},
+    spool::{Filter, Spool},
 };
 
 /// How many are listed in one go.
@@ -23,44 +24,6 @@ pub(super) enum Letters {
     File { spool: Spool, body_limit: usize },
     /// A service has it.
     Service(Service),
-}
-
-/// A spool that this process has opened, or the address of the service that has it.
-pub(in super::super) enum Reached {
-    File(Spool, Local),
-    Service(Url, Local),
-}
-
-/// Opens the spool, which has to be there; while a service uses it, tells where that is.
-pub(in super::super) fn reach(place: &Place) -> anyhow::Result<Reached> {
-    let local = Local::load(&place.settings())?;
-    for warning in &local.warnings {
-        say(&format!("note: {warning}"));
-    }
-    if let Some(url) = &place.url {
-        return Ok(Reached::Service(url.clone(), local));
-    }
-    let (dir, file) = (&local.data_dir, local.data_dir.join("spool.db"));
-    match file.metadata() {
-        Ok(_) => {}
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => bail!(
-            "no spool at {}; set ALERTLOOP_DATA_DIR to the service's data directory, or ask the service with --url",
-            file.display()
-        ),
-        Err(fault) => {
-            return Err(fault).with_context(|| {
-                format!("cannot look into {}; run this as the service's user, or ask the service with --url", dir.display())
-            });
-        }
-    }
-    match Spool::open(dir, local.spool_max_bytes) {
-        Ok(spool) => Ok(Reached::File(spool, local)),
-        Err(OpenError::Locked { .. }) => {
-            let url = health::base(local.listen)?;
-            Ok(Reached::Service(url, local))
-        }
-        Err(fault) => Err(fault.into()),
-    }
 }
 
 impl Letters {

@@ -7,11 +7,11 @@ use reqwest::Response;
 use serde::Deserialize;
 use url::Url;
 
-use super::{
-    super::service::{self, json},
-    put,
-};
 use crate::{
+    cli::{
+        printed::put,
+        service::{self, json},
+    },
     config::Local,
     dead_letters::{Items, Selection, Tally, Whole},
     spool::Filter,

@@ -1,41 +1,31 @@
 //! Dead letters as text for people. What a sender wrote cannot steer a terminal: control
 //! characters are shown as `\u{1b}`.
 
-use std::{fmt::Write as _, io};
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use crate::dead_letters::{Item, Whole};
+use crate::{
+    cli::printed::cut_to,
+    dead_letters::{Item, Whole},
+    finding::{printable, printable_lines},
+};
 
 /// Above the lines.
 pub(super) const HEADING: &str =
     "   id  received              source        attempts     bytes  reason";
 
-/// The columns of the terminal that is printed to, if it is one.
-pub(in super::super) fn width_of_terminal() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
-}
-
 /// One line; where it is too long for the terminal, its reason is cut.
 pub(super) fn line(item: &Item, width: Option<usize>) -> String {
     let received = match item.received_at.parse::<Timestamp>() {
         Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Err(_) => printable(&item.received_at, false),
+        Err(_) => printable(&item.received_at),
     };
-    let source = printable(source(item), false);
+    let source = printable(source(item));
     let Item { id, attempts, bytes, .. } = item;
     let mut line = format!("{id:>5}  {received:<20}  {source:<12}  {attempts:>8}  {bytes:>8}  ");
-    line.push_str(&printable(&item.reason, false));
-    if let Some(width) = width
-        && let Some((cut, _)) = line.char_indices().nth(width.saturating_sub(1))
-        && line[cut..].chars().nth(1).is_some()
-    {
-        line.truncate(cut);
-        line.push('…');
-    }
-    line.push('\n');
-    line
+    line.push_str(&printable(&item.reason));
+    cut_to(width, line)
 }
 
 /// Every field, and then the body.
@@ -54,10 +44,10 @@ pub(super) fn whole(whole: &Whole) -> String {
         ("reason", &item.reason),
     ] {
         // Writing to a `String` cannot fail.
-        writeln!(text, "{name:<10}{}", printable(value, false)).ok();
+        writeln!(text, "{name:<10}{}", printable(value)).ok();
     }
     let (note, body) = match (body, body_base64) {
-        (Some(body), _) => ("", printable(body, true)),
+        (Some(body), _) => ("", printable_lines(body)),
         (None, Some(body)) => ("body      no text, so this is base64\n", body.clone()),
         (None, None) => ("", String::new()),
     };
@@ -67,19 +57,6 @@ pub(super) fn whole(whole: &Whole) -> String {
 
 fn source(item: &Item) -> &str {
     if item.source.is_empty() { "-" } else { &item.source }
-}
-
-/// The text with its control characters escaped; `lines` and tabs may stay.
-fn printable(text: &str, lines: bool) -> String {
-    let mut output = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && !(lines && matches!(character, '\n' | '\t')) {
-            output.extend(character.escape_default());
-        } else {
-            output.push(character);
-        }
-    }
-    output
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::{
+    cli::printed::cut_to,
     deliveries::{Item, Whole},
     finding::{printable, printable_lines},
 };
@@ -29,15 +30,7 @@ pub(super) fn line(item: &Item, width: Option<usize>) -> String {
         line.push_str(": ");
         line.push_str(&printable(reason));
     }
-    if let Some(width) = width
-        && let Some((cut, _)) = line.char_indices().nth(width.saturating_sub(1))
-        && line[cut..].chars().nth(1).is_some()
-    {
-        line.truncate(cut);
-        line.push('…');
-    }
-    line.push('\n');
-    line
+    cut_to(width, line)
 }
 
 /// Every field, and then each try.
