@@ -232,6 +232,7 @@ impl App {
             naming: self.naming.clone(),
             compat: self.config.compat,
             body_limit: self.config.body_limit,
+            ntopng: self.config.ntopng_version,
             graylog: self.config.graylog_url.clone(),
             ask_alerting: asks && self.config.compat.is_none(),
             // Upstream's documents are overwritten by later ones, ours are merged in any order.
@@ -257,6 +258,7 @@ impl App {
             naming: self.config.compat.is_none().then(|| self.naming.clone()),
             ids_are_asked: self.config.store_kind.is_opensearch(),
             body_limit: self.config.body_limit,
+            ntopng: self.config.ntopng_version,
             graylog: self.config.graylog_url.clone(),
         };
         let keep = runner::Keep {
@@ -314,11 +316,13 @@ impl App {
             callbacks,
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
+            ntopng: self.config.ntopng_version,
             wait: self.config.wait,
             ids_are_asked: asks,
             predicts: self.config.compat.is_none(),
             metrics: self.metrics.clone(),
             receiving: http::State::receiving(self.config.body_limit),
+            strangers: http::State::strangers(),
         })
     }
 }

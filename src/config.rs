@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::{
     callback::Callback,
+    intake::ntopng::version::Version,
     opensearch, reconcile,
     secrets::{Login, WebhookToken},
     telemetry::LogSettings,
@@ -72,6 +73,8 @@ pub struct Config {
     pub webhook_url: Url,
     /// Graylog's own address, for links to its alerts.
     pub graylog_url: Option<Url>,
+    /// The version that ntopng was declared to have.
+    pub ntopng_version: Option<Version>,
     /// Whether `serve` provisions.
     pub provision: bool,
     /// Folder of provisioning files, each in place of the compiled-in one or besides.

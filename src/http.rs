@@ -28,7 +28,12 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::{
-    callback::runner, heartbeat::Heartbeat, opensearch::Client, record::Naming, spool::Spool,
+    callback::runner,
+    heartbeat::Heartbeat,
+    intake::{Reading, ntopng::version::Version},
+    opensearch::Client,
+    record::Naming,
+    spool::Spool,
     writer,
 };
 
@@ -48,6 +53,8 @@ pub use health::Readiness;
 const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
 /// Bodies that are being received at once take at most this much memory, in KiB.
 const RECEIVING_KIB: usize = 64 << 10;
+/// Of these, what nobody has shown a secret for yet: so that strangers cannot keep out senders.
+const STRANGERS_KIB: usize = 8 << 10;
 
 /// What every handler can reach.
 pub struct State {
@@ -71,6 +78,8 @@ pub struct State {
     pub naming: Naming,
     /// The largest body, in bytes.
     pub body_limit: usize,
+    /// The version that ntopng was declared to have.
+    pub ntopng: Option<Version>,
     /// How long an answer waits for the index.
     pub wait: Duration,
     /// Whether an answer may say where the alert will be found.
@@ -81,13 +90,27 @@ pub struct State {
     pub metrics: PrometheusHandle,
     /// Memory for bodies, in KiB.
     pub receiving: Semaphore,
+    /// How much of that may be taken by bodies whose secret is still to be read, in KiB.
+    pub strangers: Semaphore,
 }
 
 impl State {
+    /// What decoding a message depends on.
+    #[must_use]
+    pub const fn reading(&self) -> Reading {
+        Reading { limit: self.body_limit, ntopng: self.ntopng }
+    }
+
     /// Permits for [`State::receiving`].
     #[must_use]
     pub fn receiving(body_limit: usize) -> Semaphore {
         Semaphore::new(RECEIVING_KIB.max(kib(body_limit)))
+    }
+
+    /// Permits for [`State::strangers`].
+    #[must_use]
+    pub fn strangers() -> Semaphore {
+        Semaphore::new(STRANGERS_KIB)
     }
 }
 

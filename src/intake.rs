@@ -14,7 +14,7 @@ pub mod heartbeat;
 mod lenient;
 mod listed;
 pub mod masked;
-mod ntopng;
+pub mod ntopng;
 mod occasion;
 mod opensearch;
 mod plain;
@@ -81,6 +81,21 @@ impl Encoding {
     }
 }
 
+/// What decoding depends on besides the envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The most that a body unpacks to, in bytes.
+    pub limit: usize,
+    /// The version that ntopng was declared to have; `None` where each alert tells its generation.
+    pub ntopng: Option<ntopng::version::Version>,
+}
+
+impl From<usize> for Reading {
+    fn from(limit: usize) -> Self {
+        Self { limit, ntopng: None }
+    }
+}
+
 /// Why nothing could be read from a body, in words for an operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -106,14 +121,14 @@ pub fn channel_under_test(body: &[u8]) -> Option<&str> {
 /// The only alert of an envelope, as far as naming its record needs it; `None` where there is not
 /// exactly one, or none can be read.
 #[must_use]
-pub fn decode_for_name(envelope: &Envelope, limit: usize) -> Option<Alert> {
+pub fn decode_for_name(envelope: &Envelope, reading: impl Into<Reading>) -> Option<Alert> {
     if envelope.encoding == Encoding::Identity
         && envelope.source.is_none_or(|source| source == Source::OpenSearch)
         && let Some(alert) = plain::read_name(&envelope.body)
     {
         return Some(alert);
     }
-    let mut alerts = decode(envelope, limit).ok()?;
+    let mut alerts = decode(envelope, reading).ok()?;
     if alerts.len() == 1 { alerts.pop()?.ok() } else { None }
 }
 
@@ -124,23 +139,24 @@ pub fn decode_for_name(envelope: &Envelope, limit: usize) -> Option<Alert> {
 /// [`Undecodable`] when the body as a whole cannot be read.
 pub fn decode(
     envelope: &Envelope,
-    limit: usize,
+    reading: impl Into<Reading>,
 ) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
-    let body = unpack(envelope, limit)?;
+    let reading = reading.into();
+    let body = unpack(envelope, reading.limit)?;
     let is_json = || matches!(repair::text(&body).trim_start().as_bytes(), [b'{' | b'[', ..]);
     match envelope.source {
         Some(Source::Reconciler) => return Ok(vec![truth::decode(&body)]),
-        Some(Source::Graylog) if is_json() => return decode_json(&body, envelope.source),
+        Some(Source::Graylog) if is_json() => return decode_json(&body, envelope.source, reading),
         Some(Source::Graylog) => return decode_text(&body),
         Some(source @ (Source::Ntopng | Source::Alertmanager)) => {
-            return decode_json(&body, Some(source));
+            return decode_json(&body, Some(source), reading);
         }
         Some(Source::OpenSearch) | None => {}
     }
     match plain::read(&body) {
         Some(alerts) if !alerts.is_empty() => Ok(alerts.into_iter().map(Ok).collect()),
         _ if envelope.source.is_none() && graylog::is_form(&body) => decode_text(&body),
-        _ => decode_json(&body, envelope.source),
+        _ => decode_json(&body, envelope.source, reading),
     }
 }
 
@@ -148,9 +164,10 @@ pub fn decode(
 fn decode_json(
     body: &[u8],
     source: Option<Source>,
+    reading: Reading,
 ) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let (json, repaired) = parse(body)?;
-    let message = Message { body, source, repaired };
+    let message = Message { body, source, repaired, ntopng: reading.ntopng };
     match json {
         Value::Array(items) if items.is_empty() => {
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
@@ -165,7 +182,7 @@ fn decode_json(
 /// The way of Graylog's bodies that are no JSON.
 fn decode_text(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let object = graylog::read_text(body)?;
-    let message = Message { body, source: Some(Source::Graylog), repaired: false };
+    let message = Message { body, source: Some(Source::Graylog), repaired: false, ntopng: None };
     Ok(message.decode(Value::Object(object)))
 }
 
@@ -174,6 +191,7 @@ struct Message<'a> {
     body: &'a [u8],
     source: Option<Source>,
     repaired: bool,
+    ntopng: Option<ntopng::version::Version>,
 }
 
 impl Message<'_> {
@@ -188,7 +206,7 @@ impl Message<'_> {
         };
         let alerts = match self.source.unwrap_or_else(|| sender_of(&object)) {
             Source::Graylog => vec![graylog::decode(object)],
-            Source::Ntopng => ntopng::decode(object),
+            Source::Ntopng => ntopng::decode(object, self.ntopng),
             Source::Alertmanager => alertmanager::decode(object),
             Source::OpenSearch | Source::Reconciler => match opensearch::decode(&object) {
                 Ok(alerts) => alerts.into_iter().map(Ok).collect(),
@@ -252,6 +270,11 @@ fn parse(body: &[u8]) -> Result<(Value, bool), Undecodable> {
         Ok(Pruned(json)) => return Ok((json, false)),
         Err(fault) => fault,
     };
+    if let Some(text) = str::from_utf8(body).ok().and_then(ntopng::mended)
+        && let Ok(Pruned(json)) = serde_json::from_str(&text)
+    {
+        return Ok((json, true));
+    }
     let repaired = repair::repair(body);
     match serde_json::from_str::<Pruned>(&repaired.text) {
         Ok(Pruned(json)) => Ok((json, !repaired.is_cosmetic())),

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use url::Url;
 
 use crate::{
+    intake::{Reading, ntopng::version::Version},
     opensearch::{Client, bulk::Item},
     record::{Naming, compat::Compat, fields::FieldSet},
     spool::{AppendError, Entry, EntryId, Fate, Settlement, Spool},
@@ -63,12 +64,22 @@ pub struct Settings {
     pub compat: Option<Compat>,
     /// To what a packed body may unpack, in bytes.
     pub body_limit: usize,
+    /// The version that ntopng was declared to have.
+    pub ntopng: Option<Version>,
     /// Graylog's own address, for links to its alerts.
     pub graylog: Option<Url>,
     /// Whether there is an Alerting API to ask.
     pub ask_alerting: bool,
     /// How many requests may be in flight at once; one, where the order of writing matters.
     pub requests_in_flight: usize,
+}
+
+impl Settings {
+    /// What decoding a message depends on.
+    #[must_use]
+    pub const fn reading(&self) -> Reading {
+        Reading { limit: self.body_limit, ntopng: self.ntopng }
+    }
 }
 
 /// Whether records may be written, and into which fields: `None` until the index template is there.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     alert::{Alert, Source},
     clock,
-    intake::{self, Envelope},
+    intake::{self, Envelope, Reading, ntopng::version::Version},
     record::{self, Naming, Receipt},
     spool::{
         AppendError, DeliveryChange, DeliveryState, Dispatched, Entry, EntryId, NewDelivery,
@@ -45,6 +45,8 @@ pub struct Settings {
     pub ids_are_asked: bool,
     /// To what a packed body may unpack, in bytes.
     pub body_limit: usize,
+    /// The version that ntopng was declared to have.
+    pub ntopng: Option<Version>,
     /// Graylog's own address, for links to its alerts.
     pub graylog: Option<Url>,
 }
@@ -186,7 +188,7 @@ impl Dispatcher {
             return None;
         }
         let envelope = entry.envelope;
-        let alerts = intake::decode(&envelope, self.settings.body_limit).ok()?;
+        let alerts = intake::decode(&envelope, self.settings.reading()).ok()?;
         let alerts = alerts.into_iter().enumerate();
         let alerts: Vec<(usize, Alert)> =
             alerts.filter_map(|(position, alert)| Some((position, alert.ok()?))).collect();
@@ -209,6 +211,12 @@ impl Dispatcher {
 }
 
 impl Settings {
+    /// What decoding a message depends on.
+    #[must_use]
+    pub const fn reading(&self) -> Reading {
+        Reading { limit: self.body_limit, ntopng: self.ntopng }
+    }
+
     /// Where the record of an alert will be, as far as that can be told before it is written.
     #[must_use]
     pub fn record(

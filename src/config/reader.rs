@@ -17,12 +17,14 @@ use super::{
 };
 use crate::{
     callback::{self, Callback},
+    intake::ntopng::version::Version,
     opensearch::{self, Identity},
     secrets::{Login, Password, WebhookToken},
     telemetry::LogSettings,
 };
 
 const GRAYLOG: &str = "ALERTLOOP_GRAYLOG_URL";
+const NTOPNG_VERSION: &str = "ALERTLOOP_NTOPNG_VERSION";
 const CREDENTIALS: &str = "OPENSEARCH_CREDS_CONFIG_FILE";
 const VERIFICATION: &str = "OPENSEARCH_SSL_CERTIFICATE_VERIFICATION";
 
@@ -65,6 +67,7 @@ where
         let admin = self.admin();
         let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
         let graylog_url = self.graylog_url();
+        let ntopng_version = self.ntopng_version();
         let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
         let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
         let reconcile_interval = self.parse("ALERTLOOP_RECONCILE_INTERVAL", units::span);
@@ -100,6 +103,7 @@ where
             admin,
             webhook_url: webhook_url?,
             graylog_url,
+            ntopng_version,
             provision: provision?,
             provisioning_dir,
             reconcile_interval: reconcile_interval?,
@@ -239,6 +243,11 @@ where
     fn graylog_url(&mut self) -> Option<Url> {
         let text = self.optional(GRAYLOG)?;
         self.settle(GRAYLOG, parse::graylog_url(&text))
+    }
+
+    fn ntopng_version(&mut self) -> Option<Version> {
+        let text = self.optional(NTOPNG_VERSION)?;
+        self.settle(NTOPNG_VERSION, text.parse())
     }
 
     fn admin(&mut self) -> Option<Login> {

@@ -153,6 +153,12 @@ pub static TABLE: &[Setting] = &[
         "Address of Graylog for people, like https://graylog.example/; records then link to its alerts",
     ),
     value(
+        "ALERTLOOP_NTOPNG_VERSION",
+        "",
+        INTAKE,
+        "Version of ntopng, like 4.0, where its codes mean another thing than in the last of its kind",
+    ),
+    value(
         "ALERTLOOP_HEARTBEAT",
         "0",
         INTAKE,

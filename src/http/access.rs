@@ -79,17 +79,25 @@ impl Access {
         self.may_post(headers, query) || self.may_read(headers, peer)
     }
 
+    /// Whether a secret admits that stood somewhere else than in headers and query.
+    #[must_use]
+    pub fn admits(&self, given: &[u8]) -> bool {
+        self.known(given).is_some()
+    }
+
+    /// All are compared, so that the time does not tell which one fits.
+    fn known(&self, given: &[u8]) -> Option<WebhookToken> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let fits = |so_far, token: &WebhookToken| {
+            if token.admits(given) { Some(token.clone()) } else { so_far }
+        };
+        tokens.iter().fold(None, fits)
+    }
+
     /// The secret that a request presents, if it is one that admits, wherever it stands.
     #[must_use]
     pub fn token_of(&self, headers: &HeaderMap, query: Option<&str>) -> Option<WebhookToken> {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        // All are compared, so that the time does not tell which one fits.
-        let known = |given: &[u8]| {
-            let fits = |so_far, token: &WebhookToken| {
-                if token.admits(given) { Some(token.clone()) } else { so_far }
-            };
-            tokens.iter().fold(None, fits)
-        };
+        let known = |given: &[u8]| self.known(given);
         let own = headers.get_all(TOKEN_HEADER).iter().find_map(|value| known(value.as_bytes()));
         let bearer = || {
             let mut values = headers.get_all(header::AUTHORIZATION).iter();

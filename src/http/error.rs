@@ -23,7 +23,7 @@ pub enum ApiError {
     BadRequest(String),
     /// 401: no secret, or a wrong one.
     #[error(
-        "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, as a Basic password, or in the query"
+        "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, as a Basic password, in the query, or as ntopng's `sharedsecret`"
     )]
     Unauthorized,
     /// 404: there is no such thing, or it is not for this caller.

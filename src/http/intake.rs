@@ -7,7 +7,7 @@ use axum::{
     Json,
     body::Body,
     extract::{self, Path, Request},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use http_body_util::BodyExt as _;
@@ -30,6 +30,10 @@ use crate::{
 /// How long a sender may take for the next piece of a body, and for all of it.
 const NEXT_PIECE: Duration = Duration::from_secs(10);
 const WHOLE_BODY: Duration = Duration::from_mins(1);
+/// The same of a body whose secret is in it, and how large that may be, in bytes: ntopng sends ten
+/// alerts at most, and waits for a second.
+const BODY_OF_STRANGER: Duration = Duration::from_secs(5);
+const LARGEST_OF_STRANGER: usize = 1 << 20;
 /// What is kept of a body that is too large.
 const HEAD: usize = 4 << 10;
 /// The longest wait that `Prefer: wait=N` can ask for.
@@ -62,7 +66,7 @@ async fn take(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     if !state.access.may_post(&parts.headers, parts.uri.query()) {
-        return Err(ApiError::Unauthorized);
+        return take_from_stranger(state, source, parts, body).await;
     }
     counter!(telemetry::RECEIVED).increment(1);
     let declared = content_length(&parts.headers);
@@ -71,13 +75,7 @@ async fn take(
     // Waiting for memory is waiting for the bodies before; the semaphore is never closed.
     let _memory = state.receiving.acquire_many(permits).await;
     let received = timeout(WHOLE_BODY, read(body, state.body_limit, declared)).await;
-    let envelope = |body| Envelope {
-        source,
-        received: clock::now(),
-        content_type: text(&parts.headers, header::CONTENT_TYPE),
-        encoding: Encoding::of(&text(&parts.headers, header::CONTENT_ENCODING)),
-        body,
-    };
+    let envelope = |body| envelope(source, &parts.headers, body);
     let body = match received.unwrap_or(Err(Broken::Slow)) {
         Ok(body) => body,
         Err(Broken::Slow) => return Err(ApiError::TooSlow),
@@ -94,9 +92,8 @@ async fn take(
         }
     };
     if intake::is_test_post(&body) {
-        counter!(telemetry::TEST_POSTS).increment(1);
         let token = state.access.token_of(&parts.headers, parts.uri.query());
-        return Ok(Json(answer_to_test(&body, token.as_ref())).into_response());
+        return Ok(answer_test(&body, token.as_ref()));
     }
     if intake::heartbeat::read(&body).is_some() {
         counter!(telemetry::HEARTBEATS).increment(1);
@@ -104,6 +101,58 @@ async fn take(
         return Ok(Json(json!({ "result": { "result": "heartbeat" } })).into_response());
     }
     keep(state, envelope(body), wait(&parts.headers)).await
+}
+
+/// Takes alerts of a sender that showed no secret outside its body: ntopng has it inside. So a body
+/// is read, up to a small bound and within a short time, for the one secret in it.
+async fn take_from_stranger(
+    state: &State,
+    source: Option<Source>,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let may_be_ntopngs = source.is_none_or(|source| source == Source::Ntopng);
+    let declared = content_length(&parts.headers);
+    let most = state.body_limit.min(LARGEST_OF_STRANGER);
+    let encoding = Encoding::of(&text(&parts.headers, header::CONTENT_ENCODING));
+    if !may_be_ntopngs
+        || encoding != Encoding::Identity
+        || declared.is_some_and(|declared| declared == 0 || declared > most)
+    {
+        return Err(ApiError::Unauthorized);
+    }
+    let permits = u32::try_from(kib(declared.unwrap_or(most))).unwrap_or(u32::MAX);
+    let received = timeout(BODY_OF_STRANGER, async {
+        let _few = state.strangers.acquire_many(permits).await;
+        let memory = state.receiving.acquire_many(permits).await;
+        read(body, most, declared).await.map(|body| (body, memory))
+    });
+    // Whatever is wrong with it, it had no secret.
+    let Ok(Ok((body, _memory))) = received.await else { return Err(ApiError::Unauthorized) };
+    let secret = intake::ntopng::secret::in_body(&body);
+    if !secret.is_some_and(|secret| state.access.admits(secret.as_bytes())) {
+        return Err(ApiError::Unauthorized);
+    }
+    counter!(telemetry::RECEIVED).increment(1);
+    if intake::is_test_post(&body) {
+        return Ok(answer_test(&body, None));
+    }
+    keep(state, envelope(source, &parts.headers, body), wait(&parts.headers)).await
+}
+
+fn envelope(source: Option<Source>, headers: &HeaderMap, body: Vec<u8>) -> Envelope {
+    Envelope {
+        source,
+        received: clock::now(),
+        content_type: text(headers, header::CONTENT_TYPE),
+        encoding: Encoding::of(&text(headers, header::CONTENT_ENCODING)),
+        body,
+    }
+}
+
+fn answer_test(body: &[u8], token: Option<&WebhookToken>) -> Response {
+    counter!(telemetry::TEST_POSTS).increment(1);
+    Json(answer_to_test(body, token)).into_response()
 }
 
 /// With a receipt where OpenSearch tests a channel that carries our secret.
@@ -172,7 +221,7 @@ fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
     if !state.predicts || envelope.body.len() > PREDICTED {
         return None;
     }
-    let alert = intake::decode_for_name(envelope, state.body_limit)?;
+    let alert = intake::decode_for_name(envelope, state.reading())?;
     if alert.id.is_none() && alert.source.is_alerting() && state.ids_are_asked {
         return None;
     }

@@ -305,7 +305,10 @@ mod tests {
             let body = body.to_string();
             let plain = super::super::plain::read(body.as_bytes()).unwrap().remove(0);
             let named = super::super::plain::read_name(body.as_bytes()).unwrap();
-            let slow = super::super::decode_json(body.as_bytes(), None).unwrap().remove(0).unwrap();
+            let slow = super::super::decode_json(body.as_bytes(), None, usize::MAX.into())
+                .unwrap()
+                .remove(0)
+                .unwrap();
             assert_eq!((plain.start, named.start), (at(want), at(want)), "{body}");
             assert_eq!(plain, slow);
         }

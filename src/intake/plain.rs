@@ -239,7 +239,7 @@ mod tests {
         for body in BODIES {
             let Some(alerts) = read(body.as_bytes()) else { continue };
             plain += 1;
-            let slow = super::super::decode_json(body.as_bytes(), None).unwrap();
+            let slow = super::super::decode_json(body.as_bytes(), None, usize::MAX.into()).unwrap();
             let slow: Vec<_> = slow.into_iter().map(Result::unwrap).collect();
             assert_eq!(alerts, slow, "{body}");
             if let ([alert], Some(named)) = (alerts.as_slice(), read_name(body.as_bytes())) {

@@ -166,7 +166,8 @@ impl<'a> Session<'a> {
             document.insert(naming.time_field.clone(), time);
         }
         if let Some(told) = &alert.about {
-            buckets::add_fields(&mut document, told, known);
+            // A source tells of the alert itself too: `event.code` and the like.
+            merge_body::merge(&mut document, &told.fields.iter().cloned().collect(), known);
             buckets::add_related(&mut document, told, known);
         }
         let mut about = alert.bucket.as_ref().map(Bucket::about).unwrap_or_default();

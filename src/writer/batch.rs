@@ -86,7 +86,7 @@ pub async fn prepare(
         }
         return Prepared::Operations(work, operations);
     }
-    let mut alerts = match intake::decode(&envelope, settings.body_limit) {
+    let mut alerts = match intake::decode(&envelope, settings.reading()) {
         Ok(alerts) => alerts,
         Err(fault) => {
             work.refused.push(fault.to_string());
@@ -159,6 +159,7 @@ mod tests {
             naming: Naming { index, time_field: "firstPacket".to_owned() },
             compat: None,
             body_limit: 1 << 20,
+            ntopng: None,
             graylog: "https://graylog.example/".parse().ok(),
             ask_alerting: true,
             requests_in_flight: 1,

@@ -32,6 +32,7 @@ mod lease;
 mod lifecycle;
 mod lint;
 mod loopback;
+mod ntopng;
 mod objects;
 mod outage;
 mod outcomes;

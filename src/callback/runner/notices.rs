@@ -72,7 +72,7 @@ impl Notices {
             return Err(refused("the disk has changed its message: its checksum differs"));
         }
         let envelope = entry.envelope;
-        let alerts = intake::decode(&envelope, self.settings.body_limit);
+        let alerts = intake::decode(&envelope, self.settings.reading());
         let alert = alerts.ok().and_then(|all| all.into_iter().nth(position)?.ok());
         let mut alert = alert.ok_or_else(|| refused("this version cannot read its message"))?;
         alert.locate(self.settings.graylog.as_ref());
