@@ -13,6 +13,7 @@
 )]
 
 mod acknowledge;
+mod alertmanager;
 mod auth_setup;
 mod callback_channel;
 mod callback_mail;

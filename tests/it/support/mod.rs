@@ -1,5 +1,6 @@
 //! The service under test, and the real store.
 
+mod alertmanager;
 mod app;
 mod bench;
 mod keystore;
@@ -11,6 +12,7 @@ mod store;
 mod terminal;
 mod watched;
 
+pub use alertmanager::Alertmanager;
 pub use app::{Answer, App, Process, TOKEN, settings};
 pub use bench::Bench;
 pub use keystore::Keystore;
