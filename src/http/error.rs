@@ -128,7 +128,8 @@ mod tests {
             let said = fault.to_string();
             let response = fault.into_response();
             let has = |name| response.headers().contains_key(name);
-            let got = (response.status().as_u16(), has(header::RETRY_AFTER), has(header::CONNECTION));
+            let got =
+                (response.status().as_u16(), has(header::RETRY_AFTER), has(header::CONNECTION));
             assert_eq!(got, (status, again, closes), "{said}");
         }
     }

@@ -33,6 +33,7 @@ mod lease;
 mod lifecycle;
 mod lint;
 mod loopback;
+mod ntopng_sending;
 mod objects;
 mod outage;
 mod outcomes;

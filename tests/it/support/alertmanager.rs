@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = "prometheus-alertmanager";
 /// How long it may take to start, and what is waited for to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An Alertmanager with one receiver, until it is dropped.
 pub struct Alertmanager {

@@ -18,7 +18,7 @@ pub use bench::Bench;
 pub use keystore::Keystore;
 pub use mail::MailServer;
 pub use proxy::Proxy;
-pub use receiver::Receiver;
+pub use receiver::{Received, Receiver};
 pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
 pub use terminal::Terminal;
