@@ -29,6 +29,7 @@ pub mod matching;
 pub mod model;
 mod names;
 pub mod notification;
+pub mod ntopng;
 pub mod payload;
 pub mod runner;
 pub mod sample;

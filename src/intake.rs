@@ -111,6 +111,12 @@ pub fn is_test_post(body: &[u8]) -> bool {
         || ntopng::is_test(body)
 }
 
+/// Whether the sender of these alerts left others out of the same body.
+#[must_use]
+pub fn is_truncated<'a>(mut alerts: impl Iterator<Item = &'a Alert>) -> bool {
+    alerts.any(|alert| alert.tags.iter().any(|tag| tag == alertmanager::TRUNCATED))
+}
+
 /// The id of the channel that OpenSearch tests with this body.
 #[must_use]
 pub fn channel_under_test(body: &[u8]) -> Option<&str> {

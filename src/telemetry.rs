@@ -100,6 +100,8 @@ pub const OLDEST_DEAD_LETTER_AGE: &str = "alertloop_oldest_dead_letter_age_secon
 pub const STORE_UP: &str = "alertloop_store_up";
 /// Counter: senders' tests, which leave nothing else.
 pub const TEST_POSTS: &str = "alertloop_test_posts_total";
+/// Counter: posts of Alertmanager that do not hold all alerts of their group.
+pub const TRUNCATED_POSTS: &str = "alertloop_truncated_posts_total";
 /// Counter: heartbeats that came to this process.
 pub const HEARTBEATS: &str = "alertloop_heartbeats_total";
 /// Gauge: age of the last of them, or how long we wait for the first.
@@ -143,7 +145,7 @@ pub const RECONCILE_SECONDS: &str = "alertloop_reconcile_seconds";
 pub const REFUSED_STATUSES: [&str; 3] = ["401", "413", "503"];
 
 /// Whose alerts [`ALERTS`] counts.
-const SOURCES: [&str; 3] = ["opensearch", "graylog", "reconciler"];
+const SOURCES: [&str; 5] = ["opensearch", "graylog", "ntopng", "alertmanager", "reconciler"];
 
 /// Upper bounds of [`BULK_SECONDS`].
 const BULK_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -189,6 +191,7 @@ fn describe() {
         (RECONCILED, "States of alerts that no webhook had told, found in the Alerting API"),
         (TEST_POSTS, "Tests of senders, which leave nothing else"),
         (HEARTBEATS, "Heartbeats that came to this process"),
+        (TRUNCATED_POSTS, "Posts of Alertmanager that do not hold all alerts of their group"),
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);

@@ -84,7 +84,7 @@ impl How {
     pub fn render(&self, notice: &Notice) -> Result<String, String> {
         match self {
             Self::Http(http) => http.render(notice),
-            Self::Script(script) => Ok(script.render(notice)),
+            Self::Script(script) => script.render(notice),
             Self::Email(email) => email.render(notice),
             Self::OpenSearch(notification) => notification.render(notice),
         }

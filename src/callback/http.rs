@@ -116,7 +116,7 @@ impl Http {
         Ok(Self { client, url, method, headers, signature, body, mask, timeout })
     }
 
-    /// The body for an alert.
+    /// The body for an alert, as people may see it.
     ///
     /// # Errors
     /// Why there is none.
@@ -126,7 +126,7 @@ impl Http {
 
     /// Sends it.
     pub async fn run(&self, notice: &Notice) -> Answered {
-        let body = match self.body.render(notice) {
+        let body = match self.body.to_send(notice) {
             Ok(body) if body.len() > LARGEST_BODY => {
                 let why = format!(
                     "the body has {} bytes, over the limit of {LARGEST_BODY}; send less of the alert with a template",

@@ -19,7 +19,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Notice, Outcome, Ran, json, mask::Mask, settings::shown};
+use super::{
+    Notice, Outcome, Ran,
+    body::{Body, Payload},
+    mask::Mask,
+    settings::shown,
+};
 use crate::{alert::occasion::Occasion, secrets::CallbackSecret};
 
 pub mod settings;
@@ -44,15 +49,19 @@ pub struct Script {
     pub directory: PathBuf,
     /// User and group that it runs as, where these are not ours.
     pub user: Option<(u32, u32)>,
+    /// What it gets on its standard input.
+    pub payload: Payload,
     /// Limit of one run.
     pub timeout: Duration,
 }
 
 impl Script {
     /// What it gets on its standard input.
-    #[must_use]
-    pub fn render(&self, notice: &Notice) -> String {
-        json::alertloop(notice).to_string()
+    ///
+    /// # Errors
+    /// Why there is nothing to give.
+    pub fn render(&self, notice: &Notice) -> Result<String, String> {
+        Body::Payload(self.payload).render(notice)
     }
 
     /// What it was given in secret, and may print.
@@ -66,6 +75,10 @@ impl Script {
 
     /// Runs it.
     pub async fn run(&self, notice: &Notice) -> Ran {
+        let text = match self.render(notice) {
+            Ok(text) => text,
+            Err(why) => return again(format!("its input cannot be made: {why}")),
+        };
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
@@ -90,7 +103,6 @@ impl Script {
         let input = child.stdin.take();
         let (mut out, mut err) = (Kept::default(), Kept::default());
         let outputs = (child.stdout.take(), child.stderr.take());
-        let text = self.render(notice);
         let ended = {
             let giving = async {
                 if let Some(mut input) = input {

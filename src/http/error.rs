@@ -29,7 +29,7 @@ pub enum ApiError {
     /// 404: there is no such thing, or it is not for this caller.
     #[error("{0}")]
     NotFound(String),
-    /// 408: the body did not come.
+    /// 503: the body did not come. Not 408, which neither OpenSearch nor Alertmanager repeats.
     #[error("the body did not arrive in time; send it again")]
     TooSlow,
     /// 413: only its head was kept.
@@ -68,10 +68,10 @@ impl ApiError {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::NotKept(_)
+            Self::TooSlow
+            | Self::NotKept(_)
             | Self::Unreadable(_)
             | Self::StoreAway(_)
             | Self::Unfinished { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,6 +92,10 @@ impl IntoResponse for ApiError {
         }
         let mut response = (status, Json(json!({ "error": self.to_string() }))).into_response();
         let headers = response.headers_mut();
+        if matches!(&self, Self::TooSlow | Self::TooLarge { .. }) {
+            // The rest of the body is not read.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         match status {
             StatusCode::UNAUTHORIZED => {
                 let ways = HeaderValue::from_static(
@@ -102,11 +106,31 @@ impl IntoResponse for ApiError {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
-            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             _ => {}
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_taken_later_is_refused_so_that_every_sender_comes_again() {
+        let stopped = || ApiError::NotKept(AppendError::Closed);
+        for (fault, status, again, closes) in [
+            (ApiError::TooSlow, 503, true, true),
+            (stopped(), 503, true, false),
+            (ApiError::TooLarge { limit: 1 }, 413, false, true),
+            (ApiError::Unauthorized, 401, false, false),
+        ] {
+            let said = fault.to_string();
+            let response = fault.into_response();
+            let has = |name| response.headers().contains_key(name);
+            let got =
+                (response.status().as_u16(), has(header::RETRY_AFTER), has(header::CONNECTION));
+            assert_eq!(got, (status, again, closes), "{said}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Entries → operations: each entry is decoded, its alerts become records, and what is ready goes
 //! to the store together.
 
-use std::{borrow::Cow, slice, time::Instant};
+use std::{borrow::Cow, slice, sync::Once, time::Instant};
+
+use metrics::counter;
+use tracing::warn;
 
 use super::{
     Settings,
@@ -14,6 +17,7 @@ use crate::{
     opensearch::bulk::Item,
     record::{self, Receipt, compat, fields::FieldSet},
     spool::{Entry, EntryId},
+    telemetry,
 };
 
 /// An entry on its way.
@@ -96,6 +100,9 @@ pub async fn prepare(
     for alert in alerts.iter_mut().flatten() {
         alert.locate(settings.graylog.as_ref());
     }
+    if intake::is_truncated(alerts.iter().flatten()) {
+        tell_truncated();
+    }
     let (read, faults): (Vec<_>, Vec<_>) =
         alerts.into_iter().enumerate().partition(|(_, alert)| alert.is_ok());
     let several = read.len() + faults.len() > 1;
@@ -126,6 +133,17 @@ pub async fn prepare(
         );
     }
     Prepared::Operations(work, operations)
+}
+
+/// Counts it, and says it once: each post of a large group is so.
+fn tell_truncated() {
+    static TOLD: Once = Once::new();
+    counter!(telemetry::TRUNCATED_POSTS).increment(1);
+    TOLD.call_once(|| {
+        warn!(
+            "Alertmanager left alerts out of a post, and they have no record; its receiver's max_alerts must be 0"
+        );
+    });
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn settings_with(store: &Store, dir: &Path, callbacks: &str) -> HashMap<Stri
 }
 
 /// A program that does this.
-fn program(dir: &Path, name: &str, text: &str) -> PathBuf {
+pub fn program(dir: &Path, name: &str, text: &str) -> PathBuf {
     let program = dir.join(name);
     fs::write(&program, format!("#!/bin/sh\n{text}\n")).expect("a file");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");

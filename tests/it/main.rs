@@ -13,6 +13,7 @@
 )]
 
 mod acknowledge;
+mod alertmanager;
 mod auth_setup;
 mod callback_channel;
 mod callback_mail;
@@ -33,6 +34,7 @@ mod lifecycle;
 mod lint;
 mod loopback;
 mod ntopng;
+mod ntopng_sending;
 mod objects;
 mod outage;
 mod outcomes;

@@ -8,6 +8,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::{Http, Parts, headers};
@@ -58,6 +59,9 @@ pub struct Settings {
     insecure: bool,
     proxy: Option<CallbackSecret>,
     payload: Option<Payload>,
+    shared_secret: Option<CallbackSecret>,
+    shared_secret_file: Option<String>,
+    shared_secret_env: Option<String>,
     body: Option<String>,
 }
 
@@ -89,11 +93,14 @@ impl Settings {
             self.signature_key_file,
             self.signature_key_env,
         );
+        let shared = secret(
+            "shared_secret",
+            self.shared_secret,
+            self.shared_secret_file,
+            self.shared_secret_env,
+        );
         let mut note = |fault: &str| faults.push(fault.to_owned());
-        let mut mask = Mask::default();
-        for secret in [&password, &bearer, &key].into_iter().flatten() {
-            mask.add(secret.expose());
-        }
+        let mut mask = mask_of([&password, &bearer, &key, &shared]);
         let url = url.as_ref().map(|url| address(url.expose()));
         let url = match url {
             None => {
@@ -140,6 +147,7 @@ impl Settings {
         let identity =
             identity.map(|(cert, key)| [cert.as_slice(), b"\n", key.as_slice()].concat());
         let body = body(self.payload, self.body.as_deref(), all.get(CONTENT_TYPE), &mut note);
+        let body = with_shared_secret(body, shared, &mut note);
         let (Some((url, _)), Some(method), Some(body), true) =
             (url, method, body, faults.is_empty())
         else {
@@ -168,6 +176,17 @@ impl Settings {
         };
         Http::new(parts).map_err(|fault| vec![fault])
     }
+}
+
+/// Hides secrets, also as they stand in JSON.
+fn mask_of(secrets: [&Option<CallbackSecret>; 4]) -> Mask {
+    let mut mask = Mask::default();
+    for secret in secrets.into_iter().flatten() {
+        let json = Value::from(secret.expose()).to_string();
+        mask.add(secret.expose());
+        mask.add(&json[1..json.len() - 1]);
+    }
+    mask
 }
 
 /// Hides what an address has of secrets: the values of its query, and its path where that is not
@@ -250,6 +269,23 @@ fn body(
         Err(fault) => {
             note(&format!("body: {fault}"));
             None
+        }
+    }
+}
+
+/// ntopng's webhook carries its secret in its body.
+fn with_shared_secret(
+    body: Option<Body>,
+    shared: Option<CallbackSecret>,
+    note: &mut impl FnMut(&str),
+) -> Option<Body> {
+    match body {
+        Some(Body::Payload(Payload::Ntopng)) => Some(Body::Ntopng(shared)),
+        body => {
+            if shared.is_some() {
+                note("shared_secret: is ntopng's; it needs payload = \"ntopng\"");
+            }
+            body
         }
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::Script;
 use crate::{
     callback::{
+        body::Payload,
         settings::{Ground, Span},
         users,
     },
@@ -31,6 +32,8 @@ pub struct Settings {
     environment: BTreeMap<String, CallbackSecret>,
     directory: Option<String>,
     user: Option<String>,
+    #[serde(default)]
+    payload: Payload,
     #[serde(default = "usual_timeout")]
     timeout: Span,
 }
@@ -82,8 +85,8 @@ impl Settings {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let Self { arguments, environment, timeout, .. } = self;
-        Ok(Script { program, arguments, environment, directory, user, timeout: timeout.0 })
+        let Self { arguments, environment, payload, timeout, .. } = self;
+        Ok(Script { program, arguments, environment, directory, user, payload, timeout: timeout.0 })
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 
 use super::*;
-use crate::callback::sample::sample;
+use crate::callback::{json, ntopng, sample::sample};
 
 /// A program that does this.
 fn script(dir: &tempfile::TempDir, text: &str) -> Script {
@@ -14,6 +14,7 @@ fn script(dir: &tempfile::TempDir, text: &str) -> Script {
         environment: BTreeMap::new(),
         directory: dir.path().to_owned(),
         user: None,
+        payload: Payload::default(),
         timeout: Duration::from_secs(20),
     }
 }
@@ -35,6 +36,18 @@ async fn the_exit_code_decides() {
         assert_eq!((ran.outcome, ran.status), (want, status), "{text}");
     }
     assert_eq!(run("echo out; echo err >&2").await.answer, "out\nstderr: err");
+}
+
+#[tokio::test]
+async fn it_gets_the_payload_that_it_asks_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut script = script(&dir, "cat >input");
+    script.payload = Payload::Ntopng;
+    assert_eq!(script.run(&sample()).await.outcome, Outcome::Delivered);
+    let input = fs::read_to_string(dir.path().join("input")).unwrap();
+    let input: serde_json::Value = serde_json::from_str(&input).unwrap();
+    assert_eq!(input, ntopng::queue(&sample()));
+    assert_eq!(script.render(&sample()).unwrap(), input.to_string());
 }
 
 #[tokio::test]

@@ -114,6 +114,15 @@ fn a_secret_comes_from_one_place() {
         ("bearer='hunter2'\nuser='u'\npassword='hunter2'", Some("more than one login")),
         ("user='u'", Some("user: needs password")),
         ("signature_header='X-S'", Some("signature_header: needs signature_key")),
+        ("payload='ntopng'\nshared_secret='hunter2'", None),
+        ("payload='ntopng'\nshared_secret_file='/run/token'", None),
+        ("payload='ntopng'\nshared_secret_env='TOKEN'", None),
+        ("shared_secret='hunter2'", Some("shared_secret: is ntopng's")),
+        ("body='x'\nshared_secret='hunter2'", Some("shared_secret: is ntopng's")),
+        (
+            "payload='hunter2'",
+            Some("payload: must be one of alertloop, graylog, graylog-event, ntopng"),
+        ),
         ("cert='/run/token'", Some("cert and key: each needs the other")),
         ("ca='/run/token'", Some("ca: the file holds no PEM")),
     ] {
@@ -152,6 +161,16 @@ rules = ["*"]
 }
 
 #[test]
+fn the_secret_of_ntopngs_webhook_is_sent_and_not_shown() {
+    let text = "[[callback]]\nname='a'\ntype='http'\nurl='http://x'\npayload='ntopng'\nshared_secret='hunter2'";
+    let one = read_with(text, &[]).unwrap().remove(0);
+    assert_eq!(one.shown["shared_secret"], "***");
+    let rendered = one.how.render(&crate::callback::sample::sample()).unwrap();
+    assert!(rendered.contains(r#""sharedsecret":"***""#) && !rendered.contains("hunter2"));
+    assert!(!format!("{one:?}").contains("hunter2"));
+}
+
+#[test]
 fn a_program_must_be_there_and_runnable() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("page");
@@ -168,6 +187,7 @@ fn a_program_must_be_there_and_runnable() {
         ("directory='here'", "directory: must be"),
         ("environment={ALERT_ID='x'}", "environment: ALERT_ID is not a name"),
         ("environment={A=7}", "environment: must be a string"),
+        ("payload='soap'", "payload: must be one of alertloop, graylog, graylog-event, ntopng"),
     ] {
         let told = faults(&text(keys)).join("; ");
         assert!(told.contains(want), "{keys}: {told}");

@@ -1,5 +1,6 @@
 //! The service under test, and the real store.
 
+mod alertmanager;
 mod app;
 mod bench;
 mod keystore;
@@ -11,12 +12,13 @@ mod store;
 mod terminal;
 mod watched;
 
+pub use alertmanager::Alertmanager;
 pub use app::{Answer, App, Process, TOKEN, settings};
 pub use bench::Bench;
 pub use keystore::Keystore;
 pub use mail::MailServer;
 pub use proxy::Proxy;
-pub use receiver::Receiver;
+pub use receiver::{Received, Receiver};
 pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
 pub use terminal::Terminal;
