@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 pub mod bucket;
+pub mod crossing;
 pub mod occasion;
 
 use bucket::{About, Bucket};

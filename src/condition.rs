@@ -14,12 +14,14 @@ mod message;
 pub mod monitor;
 mod schedule;
 pub mod series;
+pub mod threshold;
 pub mod write;
 
 pub use expression::Expression;
 use expression::{Comparison, Operand, Operator};
 pub use schedule::Schedule;
 use series::{Function, Series};
+pub use threshold::Threshold;
 
 /// A condition on a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +113,8 @@ pub enum Test {
         /// What has to be true.
         expression: Expression,
     },
+    /// A host, a network or an interface that has more or less of something than it should.
+    Threshold(Box<Threshold>),
 }
 
 /// A side of a threshold; the threshold itself is on neither.
@@ -154,6 +158,7 @@ impl Test {
             Self::FieldValue { .. } => "field_value",
             Self::FieldContent { .. } => "field_content_value",
             Self::Aggregation { .. } => "aggregation",
+            Self::Threshold(_) => "threshold_cross",
         }
     }
 
@@ -185,6 +190,11 @@ impl Test {
             }
             Self::FieldContent { .. } => compare(Series::MESSAGES, Side::Above, 0.0),
             Self::Aggregation { expression, .. } => expression.clone(),
+            Self::Threshold(threshold) => {
+                let side = if threshold.crossing.is_less { Side::Below } else { Side::Above };
+                let series = threshold.statistic.clone().unwrap_or(Series::MESSAGES);
+                compare(series, side, threshold.crossing.threshold)
+            }
         }
     }
 }
@@ -224,6 +234,7 @@ impl Condition {
             Test::Aggregation { group_by, expression } => {
                 format!("{expression} in {time}, for each {}", group_by.join(", "))
             }
+            Test::Threshold(threshold) => threshold.reason(),
         }
     }
 
@@ -235,10 +246,11 @@ impl Condition {
             "*" => indices.join(", "),
             query => format!("{query} of {}", indices.join(", ")),
         };
-        let mut parts = vec![
-            format!("fires on {}, of {stream}", self.reason()),
-            format!("looks {}", self.schedule),
-        ];
+        let looks = match self.threshold() {
+            Some(threshold) => threshold.looks(),
+            None => format!("looks {}", self.schedule),
+        };
+        let mut parts = vec![format!("fires on {}, of {stream}", self.reason()), looks];
         if self.backlog > 0 {
             let messages = if self.backlog == 1 { "message goes" } else { "messages go" };
             parts.push(format!("the last {} {messages} with it", self.backlog));
@@ -272,6 +284,7 @@ impl Condition {
             Test::Aggregation { group_by, expression } => {
                 json!({"group_by": group_by, "conditions": expression.to_string()})
             }
+            Test::Threshold(threshold) => threshold.parameters(),
         };
         all["grace"] = json!(self.grace);
         all["backlog"] = json!(self.backlog);

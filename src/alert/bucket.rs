@@ -17,12 +17,20 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use super::{Alert, crossing::Crossing};
+
+/// Where an aggregation of a `threshold_cross` condition tells what it is about.
+pub const THRESHOLD: &str = "alertloop_threshold";
+
 /// One bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bucket {
     path: String,
     keys: Keys,
     sources: Option<Sources>,
+    /// The number that was compared, where the API tells it as our threshold conditions have it.
+    value: Option<f64>,
+    crossing: Option<Box<Crossing>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +82,12 @@ impl Bucket {
             _ => return None,
         };
         let path = content["parent_bucket_path"].as_str().unwrap_or_default().to_owned();
-        Some(Self { path, keys, sources: None })
+        let value = content.pointer("/bucket/s0/value").and_then(Value::as_f64);
+        Some(Self { path, value, ..Self::of(keys) })
+    }
+
+    fn of(keys: Keys) -> Self {
+        Self { path: String::new(), keys, sources: None, value: None, crossing: None }
     }
 
     /// As a message lists it.
@@ -82,14 +95,14 @@ impl Bucket {
     pub fn of_listed(alert: &Map<String, Value>) -> Option<Self> {
         let text = |key: &str| alert.get(key).and_then(Value::as_str).map(str::to_owned);
         let keys = Keys::Joined(text("bucket_keys").filter(|keys| !keys.is_empty())?);
-        Some(Self { path: text("parent_bucket_path").unwrap_or_default(), keys, sources: None })
+        Some(Self { path: text("parent_bucket_path").unwrap_or_default(), ..Self::of(keys) })
     }
 
     /// As a sender tells it that groups by fields, which are named; `None` where there are none.
     #[must_use]
     pub fn of_groups(groups: &Map<String, Value>) -> Option<Self> {
         let keys = Keys::Named(groups.clone());
-        (!groups.is_empty()).then_some(Self { path: String::new(), keys, sources: None })
+        (!groups.is_empty()).then(|| Self::of(keys))
     }
 
     /// Its keys in an order that does not depend on who told them.
@@ -109,6 +122,35 @@ impl Bucket {
     /// Takes over what the monitor tells of its aggregations; `monitor` is its body.
     pub fn learn(&mut self, monitor: &Value) {
         self.sources = Sources::of(monitor, &self.path);
+        let told = aggregation(monitor, &self.path).and_then(|found| found.get("meta"));
+        let told = told.and_then(|meta| meta.get(THRESHOLD)).and_then(Value::as_object);
+        self.crossing = told.and_then(Crossing::read).map(Box::new);
+    }
+
+    /// Whether it is an entity that crosses a threshold, and only the Alerting API can tell by how
+    /// much.
+    #[must_use]
+    pub fn lacks_value(&self) -> bool {
+        self.crossing.is_some() && self.value.is_none()
+    }
+
+    /// The only key as text.
+    #[must_use]
+    pub fn entity(&self) -> Option<&str> {
+        let only = match &self.keys {
+            Keys::Joined(text) => return Some(text),
+            Keys::Single(key) => key,
+            Keys::Named(named) if named.len() == 1 => named.values().next()?,
+            Keys::Named(_) => return None,
+        };
+        only.as_str()
+    }
+
+    /// Tells the alert what it is about, where that is an entity that crosses a threshold.
+    pub fn tell(&self, alert: &mut Alert) {
+        if let (Some(crossing), Some(entity)) = (&self.crossing, self.entity()) {
+            crossing.tell(alert, entity, self.value);
+        }
     }
 
     /// Whether only the Alerting API can tell which key is whose.
@@ -172,11 +214,7 @@ fn address(text: &str) -> Option<String> {
 impl Sources {
     /// Reads the aggregation at `path` (`hosts`, `outer>inner`) of a monitor's body.
     fn of(monitor: &Value, path: &str) -> Option<Self> {
-        let mut above = monitor.pointer("/inputs/0/search/query")?;
-        for name in path.split('>') {
-            let below = above.get("aggregations").or_else(|| above.get("aggs"))?;
-            above = below.get(name.trim())?;
-        }
+        let above = aggregation(monitor, path)?;
         if let Some(sources) = above.pointer("/composite/sources").and_then(Value::as_array) {
             let named = sources.iter().filter_map(|source| source.as_object()?.iter().next());
             let read = named.map(|(name, of)| Source { name: name.clone(), field: field(of) });
@@ -192,6 +230,16 @@ impl Sources {
             _ => None,
         }
     }
+}
+
+/// The aggregation at `path` (`hosts`, `outer>inner`) of a monitor's body.
+fn aggregation<'a>(monitor: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut above = monitor.pointer("/inputs/0/search/query")?;
+    for name in path.split('>') {
+        let below = above.get("aggregations").or_else(|| above.get("aggs"))?;
+        above = below.get(name.trim())?;
+    }
+    Some(above)
 }
 
 /// The field whose values are keys; a `.keyword` below a text is that text's.
@@ -249,6 +297,31 @@ mod tests {
             "bucket": {"key": {"source.ip": "10.0.0.1", "user": null}}});
         let bucket = Bucket::of_content(&dashboards).unwrap();
         assert_eq!(told(bucket, None), ["source.ip=\"10.0.0.1\""]);
+    }
+
+    #[test]
+    fn an_entity_that_crosses_a_threshold_is_told_whoever_tells_of_it() {
+        let told = json!({"entity": "host", "metric": "bytes", "every": "minute", "operator": "gt",
+            "threshold": 9.0});
+        let monitor = json!({"inputs": [{"search": {"query": {"aggregations": {"groups": {
+            "composite": {"sources": [{"threshold_host": {"terms": {"script": {}}}}]},
+            "meta": {THRESHOLD: told}}}}}}]});
+        let content = json!({"parent_bucket_path": "groups", "bucket_keys": ["10.0.0.1"],
+            "bucket": {"doc_count": 3, "s0": {"value": 10.0}, "key": {"threshold_host": "10.0.0.1"}}});
+        for (mut bucket, lacks, want) in [
+            (listed("groups", "10.0.0.1"), true, "[> 9 Bytes]"),
+            (Bucket::of_content(&content).unwrap(), false, "[10 Bytes > 9 Bytes]"),
+        ] {
+            let mut alert = Alert::of(crate::alert::Source::OpenSearch);
+            bucket.tell(&mut alert);
+            assert_eq!(alert.message, None, "of no threshold as far as is known");
+            bucket.learn(&monitor);
+            assert_eq!(bucket.lacks_value(), lacks);
+            bucket.tell(&mut alert);
+            let want = format!("Minute traffic crossed by host 10.0.0.1 {want}");
+            assert_eq!(alert.message, Some(want));
+            assert_eq!(alert.tags, ["host:10.0.0.1"]);
+        }
     }
 
     #[test]

@@ -106,6 +106,18 @@ impl Expression {
         }
     }
 
+    /// Reads a statistic of a field by itself: `max(network.bytes)`.
+    ///
+    /// # Errors
+    /// Where it goes wrong, and what is allowed there.
+    pub fn parse_series(text: &str) -> Result<Series, String> {
+        let mut parser = Parser { text, rest: text, depth: 0 };
+        match parser.operand()? {
+            Operand::Series(series) if parser.skip().is_empty() => Ok(series),
+            _ => Err(parser.fault("nothing but a statistic of a field")),
+        }
+    }
+
     /// The series in it, each once, in their order.
     #[must_use]
     pub fn series(&self) -> Vec<&Series> {

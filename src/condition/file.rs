@@ -23,6 +23,8 @@ use super::{
     series::{self, Function, Series},
 };
 
+mod threshold;
+
 /// What stands for settings that a file leaves out.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults<'a> {
@@ -43,11 +45,12 @@ pub struct Fault {
 }
 
 /// The types of conditions, each with the fields that it has besides those of all.
-const TYPES: [(&str, &[&str]); 4] = [
+const TYPES: [(&str, &[&str]); 5] = [
     ("message_count", &["threshold", "threshold_type"]),
     ("field_value", &["field", "statistic", "percentile", "threshold", "threshold_type"]),
     ("field_content_value", &["field", "value"]),
     ("aggregation", &["group_by", "conditions"]),
+    ("threshold_cross", &threshold::OWN),
 ];
 /// The plugin takes intervals up to a week's worth and more; nobody waits that long for an alert.
 const LONGEST_INTERVAL: i64 = 7 * 24 * 60;
@@ -69,7 +72,7 @@ struct File {
     #[serde(rename = "type")]
     kind: Option<Spanned<String>>,
     stream: Option<FileStream>,
-    every: Option<Spanned<i64>>,
+    every: Option<Spanned<Value>>,
     cron: Option<Spanned<String>>,
     timezone: Option<Spanned<String>>,
     time: Option<Spanned<i64>>,
@@ -81,6 +84,14 @@ struct File {
     value: Option<Spanned<Value>>,
     group_by: Option<Spanned<Vec<String>>>,
     conditions: Option<Spanned<String>>,
+    entity: Option<Spanned<String>>,
+    scope: Option<Spanned<Value>>,
+    networks: Option<Spanned<Value>>,
+    interfaces: Option<Spanned<Vec<String>>>,
+    metric: Option<Spanned<String>>,
+    operator: Option<Spanned<String>>,
+    delay: Option<Spanned<i64>>,
+    query: Option<Spanned<String>>,
     grace: Option<Spanned<i64>>,
     backlog: Option<Spanned<i64>>,
     repeat_notifications: Option<bool>,
@@ -136,15 +147,22 @@ impl File {
             given => named("id", given.as_ref())?,
         };
         let stream = self.stream(defaults)?;
-        let schedule = self.schedule()?;
-        let time = self.window(&schedule)?;
+        let (schedule, time, test) = if self.kind()? == "threshold_cross" {
+            let threshold = self.threshold_cross()?;
+            let time = threshold.crossing.every.minutes();
+            (threshold.schedule(), time, Test::Threshold(Box::new(threshold)))
+        } else {
+            let schedule = self.schedule()?;
+            let time = self.window(&schedule)?;
+            (schedule, time, self.test()?)
+        };
         Ok(Condition {
             id,
             title,
             severity: severity(self.severity.as_ref())?,
             stream,
             time,
-            test: self.test()?,
+            test,
             grace: number("grace", self.grace.as_ref(), 0..=LONGEST_TIME)?.unwrap_or(0),
             backlog: self.backlog()?,
             schedule,
@@ -184,6 +202,14 @@ impl File {
             ("value", self.value.as_ref().map(Spanned::span)),
             ("group_by", self.group_by.as_ref().map(Spanned::span)),
             ("conditions", self.conditions.as_ref().map(Spanned::span)),
+            ("entity", self.entity.as_ref().map(Spanned::span)),
+            ("scope", self.scope.as_ref().map(Spanned::span)),
+            ("networks", self.networks.as_ref().map(Spanned::span)),
+            ("interfaces", self.interfaces.as_ref().map(Spanned::span)),
+            ("metric", self.metric.as_ref().map(Spanned::span)),
+            ("operator", self.operator.as_ref().map(Spanned::span)),
+            ("delay", self.delay.as_ref().map(Spanned::span)),
+            ("query", self.query.as_ref().map(Spanned::span)),
         ];
         for (name, span) in given {
             if let Some(span) = span.filter(|_| !own.contains(&name)) {
@@ -216,7 +242,11 @@ impl File {
                 names.into_iter().map(str::to_owned).collect()
             }
         };
-        let query = match &file.query {
+        if let (Some(query), Some(_)) = (&self.query, &file.query) {
+            let what = "either `query` here or in `[stream]`, not both";
+            return Err(At(query.span(), what.to_owned()));
+        }
+        let query = match self.query.as_ref().or(file.query.as_ref()) {
             None => "*".to_owned(),
             Some(query) if query.get_ref().trim().is_empty() => "*".to_owned(),
             Some(query) => {
@@ -225,6 +255,7 @@ impl File {
             }
         };
         let time_field = match &file.time_field {
+            None if self.kind()? == "threshold_cross" => threshold::time_field(defaults),
             None => defaults.time_field.to_owned(),
             given => named("time_field", given.as_ref())?,
         };
@@ -251,7 +282,7 @@ impl File {
     }
 
     fn schedule(&self) -> Read<Schedule> {
-        let every = number("every", self.every.as_ref(), 1..=LONGEST_INTERVAL)?;
+        let every = minutes(self.every.as_ref())?;
         match (&self.cron, every) {
             (Some(cron), Some(_)) => {
                 Err(At(cron.span(), "either `cron` or `every`, not both".to_owned()))
@@ -288,10 +319,16 @@ impl File {
     }
 
     fn backlog(&self) -> Read<u32> {
-        let is_grouped = self.group_by.as_ref().is_some_and(|fields| !fields.get_ref().is_empty());
-        if is_grouped && self.backlog.as_ref().is_some_and(|backlog| *backlog.get_ref() != 0) {
-            let what = "with `group_by` there is no `backlog`: OpenSearch gives a monitor of groups \
-                        no messages to send along";
+        let has_groups = self.group_by.as_ref().is_some_and(|fields| !fields.get_ref().is_empty());
+        let is_threshold = self.kind()? == "threshold_cross";
+        if (has_groups || is_threshold)
+            && self.backlog.as_ref().is_some_and(|backlog| *backlog.get_ref() != 0)
+        {
+            let with = if is_threshold { "a threshold_cross" } else { "`group_by`" };
+            let what = format!(
+                "with {with} there is no `backlog`: OpenSearch gives a monitor of groups no messages \
+                 to send along"
+            );
             return Err(at(self.backlog.as_ref(), what));
         }
         Ok(number("backlog", self.backlog.as_ref(), 0..=MOST_BACKLOG)?.unwrap_or(0))
@@ -477,6 +514,15 @@ fn number(
         At(given.span(), what)
     })?;
     Ok(Some(number))
+}
+
+/// The minutes between two looks.
+fn minutes(every: Option<&Spanned<Value>>) -> Read<Option<u32>> {
+    let Some(given) = every else { return Ok(None) };
+    let number = given.get_ref().as_integer().filter(|n| (1..=LONGEST_INTERVAL).contains(n));
+    let what = format!("`every` must be a whole number from 1 to {LONGEST_INTERVAL}, in minutes");
+    let number = number.and_then(|number| u32::try_from(number).ok());
+    number.map(Some).ok_or_else(|| At(given.span(), what))
 }
 
 fn severity(given: Option<&Spanned<Value>>) -> Read<u8> {
@@ -669,6 +715,18 @@ mod tests {
                     "../../provisioning/examples/conditions/conditions/silent_sensor.toml"
                 ),
                 "fewer than 1 message in 10 minutes",
+            ),
+            (
+                "host_traffic",
+                include_str!("../../provisioning/examples/conditions/conditions/host_traffic.toml"),
+                "fires on Five minutes traffic of a host in 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 > 1 GB",
+            ),
+            (
+                "quiet_network",
+                include_str!(
+                    "../../provisioning/examples/conditions/conditions/quiet_network.toml"
+                ),
+                "fires on Hourly flows of network plant, 10.20.0.0/16 < 1 Flow",
             ),
         ] {
             let condition = read(text, name, DEFAULTS).unwrap();

@@ -14,7 +14,7 @@ impl Condition {
     /// The template of the message.
     #[must_use]
     pub(super) fn message(&self) -> String {
-        let is_grouped = !self.group_by().is_empty();
+        let is_grouped = self.is_grouped();
         let mut parts = vec![
             r#""monitor": {"id": "{{ctx.monitor._id}}", "name": "{{ctx.monitor.name}}"}"#.to_owned(),
             r#""trigger": {"id": "{{ctx.trigger.id}}", "name": "{{ctx.trigger.name}}", "severity": "{{ctx.trigger.severity}}"}"#.to_owned(),
@@ -87,7 +87,7 @@ impl Condition {
             Test::FieldContent { field, value } => {
                 format!("field: {field}, value: {value}, grace: {grace}")
             }
-            Test::Aggregation { .. } => self.reason(),
+            Test::Aggregation { .. } | Test::Threshold(_) => self.reason(),
         }
     }
 
@@ -132,6 +132,7 @@ impl Condition {
                     .map(|(series, value)| format!("{} = {value}", fixed(series.to_string())));
                 format!("{text}: {}. {grace}", values.collect::<Vec<_>>().join(", "))
             }
+            Test::Threshold(_) => fixed(self.reason()),
         }
     }
 

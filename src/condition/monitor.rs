@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::{Condition, Expression, Stream, Test};
 
 /// The name of the aggregation that makes groups.
-const GROUPS: &str = "groups";
+pub(super) const GROUPS: &str = "groups";
 /// How many groups are read at once.
 const PAGE: u32 = 1_000;
 /// A regular expression for values with `{{`, written so that it is no template itself.
@@ -24,11 +24,17 @@ impl Condition {
     /// The monitor, which sends to this channel.
     #[must_use]
     pub fn monitor(&self, channel: &str) -> Value {
-        let groups = self.group_by();
         let expression = self.test.expression();
-        let kind = if groups.is_empty() { "query_level" } else { "bucket_level" };
-        let condition =
-            if groups.is_empty() { query_level(&expression) } else { bucket_level(&expression) };
+        let kind = if self.is_grouped() { "bucket_level" } else { "query_level" };
+        let condition = match self.threshold() {
+            Some(threshold) => threshold.trigger(),
+            None if self.is_grouped() => bucket_level(&expression),
+            None => query_level(&expression),
+        };
+        let (indices, search) = match self.threshold() {
+            Some(threshold) => (threshold.indices(&self.stream), threshold.search(&self.stream)),
+            None => (self.stream.indices.clone(), self.search()),
+        };
         let mut trigger = json!({
             "id": self.stable("trigger"),
             "name": self.reason(),
@@ -45,7 +51,7 @@ impl Condition {
             "monitor_type": format!("{kind}_monitor"),
             "enabled": self.enabled,
             "schedule": self.schedule.json(),
-            "inputs": [{"search": {"indices": self.stream.indices, "query": self.search()}}],
+            "inputs": [{"search": {"indices": indices, "query": search}}],
             "triggers": [{format!("{kind}_trigger"): trigger}],
         })
     }
@@ -59,7 +65,7 @@ impl Condition {
             "subject_template": {"source": "", "lang": "mustache"},
             "message_template": {"source": self.message(), "lang": "mustache"},
         });
-        if !self.group_by().is_empty() {
+        if self.is_grouped() {
             // One message for all groups: each becomes a record of its own.
             action["action_execution_policy"] =
                 json!({"action_execution_scope": {"per_execution": {}}});

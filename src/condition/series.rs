@@ -174,6 +174,22 @@ impl Series {
         })
     }
 
+    /// An aggregation whose answer is `{"value": …}`; `None` for a statistic that has no such one.
+    #[must_use]
+    pub fn single(&self) -> Option<Value> {
+        let field = self.field.as_ref()?;
+        let name = match self.function {
+            Function::Count => "value_count",
+            Function::Cardinality => "cardinality",
+            Function::Mean => "avg",
+            Function::Min => "min",
+            Function::Max => "max",
+            Function::Sum => "sum",
+            _ => return None,
+        };
+        Some(json!({name: {"field": field}}))
+    }
+
     /// Painless that makes `v0` the number, or null where no message had a value; `at` is its
     /// place, and its aggregation is `s0`. The text depends on nothing but the kind of the series:
     /// the store compiles at most 75 different scripts in 5 minutes.

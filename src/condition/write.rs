@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     Condition, Schedule, Stream, Test,
     series::{Function, Series},
+    threshold::{Threshold, Who, networks::Cidr},
 };
 
 /// The text of a condition's file, with these remarks at its top. What is as files have it anyway
@@ -30,16 +31,18 @@ pub fn file(condition: &Condition, remarks: &[String]) -> String {
     line(&mut text, "");
     put(&mut text, "type", &quoted(condition.test.name()));
     test(&mut text, &condition.test);
-    put(&mut text, "time", &condition.time.to_string());
-    match &condition.schedule {
-        Schedule::Every(minutes) => put(&mut text, "every", &minutes.to_string()),
-        Schedule::Cron { expression, zone } => {
-            put(&mut text, "cron", &quoted(expression));
-            put(&mut text, "timezone", &quoted(zone));
+    if condition.threshold().is_none() {
+        put(&mut text, "time", &condition.time.to_string());
+        match &condition.schedule {
+            Schedule::Every(minutes) => put(&mut text, "every", &minutes.to_string()),
+            Schedule::Cron { expression, zone } => {
+                put(&mut text, "cron", &quoted(expression));
+                put(&mut text, "timezone", &quoted(zone));
+            }
         }
+        put(&mut text, "backlog", &condition.backlog.to_string());
     }
     put(&mut text, "grace", &condition.grace.to_string());
-    put(&mut text, "backlog", &condition.backlog.to_string());
     if condition.repeat_notifications {
         put(&mut text, "repeat_notifications", "true");
     }
@@ -83,7 +86,39 @@ fn test(out: &mut String, test: &Test) {
             }
             put(out, "conditions", &quoted(&expression.to_string()));
         }
+        Test::Threshold(one) => threshold(out, one),
     }
+}
+
+fn threshold(out: &mut String, threshold: &Threshold) {
+    let Threshold { crossing, who, delay, zone, .. } = threshold;
+    put(out, "entity", &quoted(crossing.kind.name()));
+    match who {
+        Who::Hosts(scope) if scope.is_empty() => {}
+        Who::Hosts(scope) => put(out, "scope", &cidrs(scope)),
+        Who::Networks(networks) => {
+            let all = networks.iter().map(|one| {
+                format!("{{ name = {}, cidr = {} }}", quoted(&one.name), cidrs(&one.cidrs))
+            });
+            put(out, "networks", &format!("[{}]", all.collect::<Vec<_>>().join(", ")));
+        }
+        Who::Interfaces { field, names } => {
+            put(out, "field", &quoted(field));
+            if !names.is_empty() {
+                put(out, "interfaces", &list(names));
+            }
+        }
+    }
+    put(out, "metric", &quoted(crossing.metric.name()));
+    put(out, "every", &quoted(crossing.every.name()));
+    put(out, "operator", if crossing.is_less { "\"lt\"" } else { "\"gt\"" });
+    put(out, "threshold", &format!("{:?}", crossing.threshold));
+    put(out, "delay", &delay.to_string());
+    put(out, "timezone", &quoted(zone));
+}
+
+fn cidrs(cidrs: &[Cidr]) -> String {
+    list(&cidrs.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 fn stream(text: &mut String, stream: &Stream) {
@@ -150,6 +185,9 @@ mod tests {
             "type = \"message_count\"\nthreshold = 3\nthreshold_type = \"less\"\ntime = 5\nbacklog = 3",
             "type = \"field_value\"\nfield = \"f\"\nstatistic = \"percentile\"\npercentile = 99.9\nthreshold = -2.5\ntime = 5\nenabled = false",
             "type = \"field_content_value\"\nfield = \"f\"\nvalue = \"v \\\"q\\\" \\\\ 'a'\"\nrepeat_notifications = true",
+            "type = \"threshold_cross\"\nentity = \"host\"\nmetric = \"bytes_sent\"\nevery = \"5mins\"\nthreshold = \"1 MB\"\nscope = [\"10.0.0.0/8\"]",
+            "type = \"threshold_cross\"\nentity = \"network\"\nmetric = \"active\"\nevery = \"day\"\nthreshold = \"2 h\"\noperator = \"lt\"\ntimezone = \"Europe/Berlin\"\ndelay = 7\nnetworks = [\"10.0.0.0/8\", { name = \"lab\", cidr = [\"10.1.0.0/16\", \"2001:db8::/32\"] }]",
+            "type = \"threshold_cross\"\nentity = \"interface\"\nmetric = \"max(\\\"odd field\\\")\"\nevery = \"hour\"\nthreshold = -2.5\nfield = \"observer.name\"\ninterfaces = [\"eth0\"]",
             "type = \"aggregation\"\ngroup_by = [\"a\", \"b\"]\nconditions = \"count() > 1 and mean(\\\"o d\\\") < 2\"\ntime = 9\ncron = \"0 8 * * *\"\ntimezone = \"Europe/Berlin\"\ncallbacks = [\"x\"]\ntags = [\"y\"]",
         ] {
             let text = format!(

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::lenient::time_in_text;
 use crate::alert::{
     Alert,
+    crossing::Crossing,
     occasion::{Condition, Message, Occasion, Stream},
 };
 
@@ -70,6 +71,10 @@ pub fn window(condition: &Map<String, Value>, end: Option<Timestamp>) -> Option<
 pub fn of_group(alert: &mut Alert, group: &Map<String, Value>) {
     let Some(occasion) = alert.occasion.as_mut() else { return };
     if let Some(keys) = group.get("bucket_keys").and_then(Value::as_str) {
+        if let Some(crossing) = Crossing::read(&occasion.condition.parameters) {
+            // By how much, only the Alerting API tells.
+            return crossing.tell(alert, keys, None);
+        }
         let description = occasion.description.take().unwrap_or_default();
         occasion.description = Some(format!("{keys}: {description}"));
         alert.message.clone_from(&occasion.description);

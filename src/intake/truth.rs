@@ -95,6 +95,10 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
     if state == "DELETED" || state == VANISHED {
         alert.tag(ORPHANED);
     }
+    if let Some(bucket) = alert.bucket.take() {
+        bucket.tell(&mut alert);
+        alert.bucket = Some(bucket);
+    }
     Ok(alert)
 }
 

@@ -142,8 +142,8 @@ impl Firings {
         }
         let Some(rule) = self.rule(&alert).await? else { return Ok(alert) };
         learn(&mut alert, &rule);
-        let is_ambiguous = alert.bucket.as_ref().is_some_and(Bucket::is_ambiguous);
-        if alert.began.is_some() && !is_ambiguous {
+        let is_unclear = |bucket: &Bucket| bucket.is_ambiguous() || bucket.lacks_value();
+        if alert.began.is_some() && !alert.bucket.as_ref().is_some_and(is_unclear) {
             return Ok(alert);
         }
         if !self.known.contains_key(&id) {
@@ -154,7 +154,10 @@ impl Firings {
             let mut told = told.alert.clone();
             learn(&mut told, &rule);
             alert.began = alert.began.or(told.began);
-            alert.bucket = told.bucket.or(alert.bucket);
+            if let Some(bucket) = told.bucket {
+                bucket.tell(&mut alert);
+                alert.bucket = Some(bucket);
+            }
             self.remember(&alert);
         }
         Ok(alert)
@@ -311,8 +314,10 @@ fn said_of(message: &Alert, told: Alert) -> Alert {
 
 /// Takes over what only the monitor tells.
 fn learn(alert: &mut Alert, rule: &Rule) {
-    if let Some(bucket) = &mut alert.bucket {
+    if let Some(mut bucket) = alert.bucket.take() {
         bucket.learn(&rule.body);
+        bucket.tell(alert);
+        alert.bucket = Some(bucket);
     }
     alert.is_composite |= rule.kind == Kind::Composite;
     // Malcolm's message has no id of its monitor; the index's name may want it.
