@@ -31,7 +31,7 @@ use crate::{
     intake_token,
     lease::{self, Lease, ReplicaId},
     opensearch::Client,
-    provision,
+    provision, queue,
     reconcile::{self, Reconciler},
     record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
@@ -133,7 +133,14 @@ impl App {
         let writer_settings = self.writer_settings();
         let callbacks = Arc::new(self.callbacks_status());
         let deciding = self.begin_callbacks(&callbacks).await;
-        let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status, callbacks);
+        let queues = Arc::new(self.queues_status());
+        let state = self.state(
+            Arc::clone(&readiness),
+            Arc::clone(&health),
+            status,
+            callbacks,
+            Arc::clone(&queues),
+        );
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         parts.spawn(serve_http(
@@ -152,6 +159,16 @@ impl App {
         );
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
+
+        let taking = CancellationToken::new();
+        if let Some(settings) = self.config.ntopng_queue.clone() {
+            let (spool, replica) = (Arc::clone(&self.spool), self.replica.clone());
+            let (limit, until) = (self.config.body_limit, taking.clone());
+            let reading = async move {
+                queue::run(settings, &replica, &spool, &queues, limit, &until).await;
+            };
+            parts.spawn(lasting(reading, last.clone()));
+        }
 
         if let Some((dispatcher, runner)) = deciding {
             let until = last.clone();
@@ -188,6 +205,7 @@ impl App {
             part = parts.join_next() => part,
         };
         readiness.stop();
+        taking.cancel();
         let drain = self.config.drain;
         let grace = self.config.stop_grace.min(drain.saturating_sub(LAST_STEPS));
         let begun = Instant::now();
@@ -242,6 +260,11 @@ impl App {
     fn callbacks_status(&self) -> runner::Status {
         let enabled = self.config.callbacks.iter().filter(|callback| callback.enabled);
         runner::Status::new(enabled.map(|callback| callback.name.clone()).collect())
+    }
+
+    fn queues_status(&self) -> queue::Status {
+        let queues = self.config.ntopng_queue.iter().flat_map(|settings| &settings.queues);
+        queue::Status::new(queues.map(|queue| queue.name.as_str()))
     }
 
     /// Begins with the callbacks, before the first alert is taken in; `None` where there are none.
@@ -301,6 +324,7 @@ impl App {
         writer: Arc<writer::Health>,
         reconciler: Arc<reconcile::Status>,
         callbacks: Arc<runner::Status>,
+        queues: Arc<queue::Status>,
     ) -> Arc<http::State> {
         let asks = self.config.store_kind.is_opensearch();
         Arc::new(http::State {
@@ -312,6 +336,7 @@ impl App {
             readiness,
             reconciler,
             callbacks,
+            queues,
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             wait: self.config.wait,

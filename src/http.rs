@@ -28,8 +28,8 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::{
-    callback::runner, heartbeat::Heartbeat, opensearch::Client, record::Naming, spool::Spool,
-    writer,
+    callback::runner, heartbeat::Heartbeat, opensearch::Client, queue, record::Naming,
+    spool::Spool, writer,
 };
 
 pub mod access;
@@ -64,6 +64,8 @@ pub struct State {
     pub reconciler: Arc<crate::reconcile::Status>,
     /// How the callbacks fare.
     pub callbacks: Arc<runner::Status>,
+    /// How the queues fare.
+    pub queues: Arc<queue::Status>,
     /// When a heartbeat came.
     pub heartbeat: Arc<Heartbeat>,
     /// For the answer's prediction of `_index` and `_id`.
