@@ -1,6 +1,6 @@
 //! Why Redis does not do what it is asked, in words for an operator. Pure.
 
-use redis::{RedisError, ServerError};
+use redis::{ErrorKind, RedisError, ServerError};
 
 /// What kind of trouble it is, as far as that makes a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,12 +93,10 @@ impl From<RedisError> for Fault {
         if let Some(code) = error.code() {
             return Self::of(code, error.detail().unwrap_or_default());
         }
-        let text = match error.detail() {
-            // A refused login: what the server said stands there.
-            Some(detail) if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-                format!(
-                    "Redis refuses the login: {detail}; correct user and password in ALERTLOOP_NTOPNG_REDIS_URL"
-                )
+        let text = match error.kind() {
+            ErrorKind::AuthenticationFailed => {
+                "Redis refuses the login; correct user and password in ALERTLOOP_NTOPNG_REDIS_URL"
+                    .to_owned()
             }
             _ if error.is_timeout() => "Redis does not answer in time".to_owned(),
             _ => format!("no connection to Redis: {error}"),

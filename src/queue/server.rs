@@ -109,7 +109,7 @@ impl Server {
         let Value::BulkString(first) = ok(first)? else {
             return Ok(Taken::default());
         };
-        let length = number(ok(length)?, "LLEN")?;
+        let length = number(&ok(length)?, "LLEN")?;
         let mut items = vec![first];
         let more = usize::try_from(length).unwrap_or(usize::MAX).min(count.saturating_sub(1));
         if more > 0 {
@@ -168,7 +168,7 @@ impl Server {
         let mut length = pipe();
         length.cmd("LLEN").arg(&self.work).cmd("LLEN").arg(&self.queue);
         let [work, queue] = self.ask(&length).await?;
-        let length = number(ok(work)?, "LLEN")? + number(ok(queue)?, "LLEN")?;
+        let length = number(&ok(work)?, "LLEN")? + number(&ok(queue)?, "LLEN")?;
         let left = length.saturating_sub(u64::try_from(items.len()).unwrap_or(u64::MAX));
         Ok(Taken { items, left })
     }
@@ -179,7 +179,7 @@ impl Server {
         rename.cmd("RENAMENX").arg(from).arg(&self.work);
         let [renamed] = self.ask(&rename).await?;
         match ok(renamed) {
-            Ok(renamed) => Ok(number(renamed, "RENAMENX")? == 1),
+            Ok(renamed) => Ok(number(&renamed, "RENAMENX")? == 1),
             Err(fault) if fault.kind == Kind::NoKey => Ok(false),
             Err(fault) => Err(fault),
         }
@@ -231,7 +231,7 @@ impl Server {
         }
         commands.cmd("LTRIM").arg(list).arg(-TEE_LENGTH).arg(-1);
         let [length, trimmed] = self.ask(&commands).await?;
-        let length = number(ok(length)?, "RPUSH")?;
+        let length = number(&ok(length)?, "RPUSH")?;
         ok(trimmed)?;
         Ok(length.saturating_sub(TEE_LENGTH.unsigned_abs()))
     }
@@ -248,9 +248,8 @@ impl Server {
         let [added, set, all] = self.ask(&beat).await?;
         ok(added)?;
         ok(set)?;
-        let all = match ok(all)? {
-            Value::Array(all) | Value::Set(all) => all,
-            _ => return Err(Fault::unexpected("SMEMBERS")),
+        let (Value::Array(all) | Value::Set(all)) = ok(all)? else {
+            return Err(Fault::unexpected("SMEMBERS"));
         };
         let others = all.into_iter().filter_map(|name| match name {
             Value::BulkString(name) => String::from_utf8(name).ok(),
@@ -267,7 +266,7 @@ impl Server {
         let answers = self.ask_all(&exist).await?;
         let mut gone = Vec::new();
         for (other, answer) in others.into_iter().zip(answers) {
-            if number(ok(answer)?, "EXISTS")? == 0 {
+            if number(&ok(answer)?, "EXISTS")? == 0 {
                 gone.push(other);
             }
         }
@@ -282,23 +281,30 @@ impl Server {
     pub async fn take_over(&mut self, other: &str) -> Result<u64, Fault> {
         let theirs = self.keys.work(other);
         let mut moved = 0;
-        if self.way == Way::Whole {
+        let mut whole = self.way == Way::Whole;
+        while !whole {
+            match self.moved(&theirs, TAKE_OVER).await {
+                Ok(items) => {
+                    moved += u64::try_from(items.len()).unwrap_or_default();
+                    if items.len() < TAKE_OVER {
+                        break;
+                    }
+                }
+                Err(fault) if matches!(fault.kind, Kind::NoCommand | Kind::NoMemory) => {
+                    whole = true;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        if whole {
             let mut count = pipe();
             count.cmd("LLEN").arg(&theirs).cmd("LLEN").arg(&self.work);
             let [there, here] = self.ask(&count).await?;
-            let (there, here) = (number(ok(there)?, "LLEN")?, number(ok(here)?, "LLEN")?);
+            let (there, here) = (number(&ok(there)?, "LLEN")?, number(&ok(here)?, "LLEN")?);
             if there > 0 && (here > 0 || !self.renamed(&theirs).await?) {
-                return Ok(0);
+                return Ok(moved);
             }
-            moved = there;
-        } else {
-            loop {
-                let items = self.moved(&theirs, TAKE_OVER).await?;
-                moved += u64::try_from(items.len()).unwrap_or_default();
-                if items.len() < TAKE_OVER {
-                    break;
-                }
-            }
+            moved += there;
         }
         let mut forget = pipe();
         forget.cmd("SREM").arg(self.keys.takers()).arg(other);
@@ -355,9 +361,9 @@ fn ok(answer: Value) -> Result<Value, Fault> {
     }
 }
 
-fn number(answer: Value, command: &str) -> Result<u64, Fault> {
+fn number(answer: &Value, command: &str) -> Result<u64, Fault> {
     match answer {
-        Value::Int(number) => u64::try_from(number).map_err(|_| Fault::unexpected(command)),
+        Value::Int(number) => u64::try_from(*number).map_err(|_| Fault::unexpected(command)),
         _ => Err(Fault::unexpected(command)),
     }
 }

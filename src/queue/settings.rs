@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn a_tee_leads_from_a_queue_to_a_list_that_is_none() {
         let read = |text: &str| with_tees(vec!["a".to_owned(), "b".to_owned()], text);
-        let tees = |text: &str| read(text).unwrap().into_iter().map(|queue| queue.tee).collect();
+        let tees = |text: &str| -> Vec<_> {
+            read(text).unwrap().into_iter().map(|queue| queue.tee).collect()
+        };
         let none: Vec<Option<String>> = vec![None, None];
         assert_eq!(none, tees(""));
         assert_eq!(vec![None, Some("c".to_owned())], tees(" b = c "));

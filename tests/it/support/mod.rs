@@ -6,6 +6,7 @@ mod keystore;
 mod mail;
 mod proxy;
 mod receiver;
+mod redis;
 mod reluctant;
 mod store;
 mod terminal;
@@ -17,6 +18,7 @@ pub use keystore::Keystore;
 pub use mail::MailServer;
 pub use proxy::Proxy;
 pub use receiver::Receiver;
+pub use redis::Redis;
 pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
 pub use terminal::Terminal;
@@ -50,6 +52,17 @@ macro_rules! store {
         }
         store
     }};
+}
+
+/// A Redis with these arguments, or `return`s from a test that cannot run without one.
+#[macro_export]
+macro_rules! redis {
+    ($($argument:expr),*) => {
+        match $crate::support::Redis::start(&[$($argument),*]) {
+            Some(redis) => redis,
+            None => return $crate::support::skip("there is no redis-server"),
+        }
+    };
 }
 
 /// A keystore, or `return`s from a test that cannot run without the tool that makes one.
