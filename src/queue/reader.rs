@@ -88,33 +88,28 @@ impl Reader {
         let mut server = server?;
         let mut beaten = None;
         // What an earlier connection or process left is the oldest.
-        let mut held = server.held(self.pace.count()).await?;
-        loop {
-            while !held.is_empty() {
-                if !self.handle(&mut server, &held, stop).await? {
-                    return Ok(());
-                }
-                held = if server.takes_whole() {
-                    Vec::new() // the next to be taken are those anyway
-                } else {
-                    server.held(self.pace.count()).await?
-                };
-            }
-            if stop.is_cancelled() {
-                return server.leave().await;
-            }
+        let mut may_hold = true;
+        while !stop.is_cancelled() {
             if beaten.is_none_or(|at: Instant| at.elapsed() >= BEAT) {
-                if self.beat(&mut server).await? {
-                    held = server.held(self.pace.count()).await?;
-                }
+                may_hold |= self.beat(&mut server).await?;
                 beaten = Some(Instant::now());
-                continue;
             }
-            let Some(taken) = self.take(&mut server, stop).await? else { return Ok(()) };
+            let count = self.pace.count();
+            let mut items = if may_hold { server.held(count).await? } else { Vec::new() };
+            let mut left = None;
+            if items.is_empty() {
+                let Some(taken) = self.take(&mut server, stop).await? else { return Ok(()) };
+                (items, left) = (taken.items, Some(taken.left));
+            }
             backoff.reset();
-            self.tell(&server, taken.left);
-            held = taken.items;
+            self.tell(&server, left);
+            // A list that is taken as a whole is read from its head by the next taking.
+            may_hold = !items.is_empty() && !server.takes_whole();
+            if !items.is_empty() && !self.handle(&mut server, &items, stop).await? {
+                return Ok(());
+            }
         }
+        server.leave().await
     }
 
     /// Takes; `None` where the answer does not come any more.
@@ -191,7 +186,7 @@ impl Reader {
         Ok(some)
     }
 
-    fn tell(&mut self, server: &Server, left: u64) {
+    fn tell(&mut self, server: &Server, left: Option<u64>) {
         if self.status.works(&self.queue.name, left) {
             info!(queue = self.queue.name, waiting = left, "taking from the queue");
         }

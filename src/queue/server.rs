@@ -26,8 +26,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 const WAIT: &str = "0.5";
 /// How often a server is asked that cannot be waited for.
 const POLL: Duration = Duration::from_millis(200);
-/// Length of the list that is pushed on to: as ntopng bounds its own lists
-/// (`ALERTS_MANAGER_NOTIFICATION_QUEUE_SIZE`).
+/// Length of the list that is pushed on to, as ntopng 3.8 bounds those of its endpoints
+/// (`MAX_NUM_PER_MODULE_QUEUED_ALERTS` in its `alert_utils.lua`).
 const TEE_LENGTH: i64 = 1_024;
 /// How long a replica counts as there after it was last heard of, in seconds.
 const ALIVE: u64 = 120;

@@ -65,13 +65,16 @@ impl Status {
         })
     }
 
-    /// Notes that items can be taken, and how many are left; tells whether that is news.
-    pub(super) fn works(&self, queue: &str, left: u64) -> bool {
+    /// Notes that items can be taken, and how many are left, where that was seen; tells whether it
+    /// is news that they can.
+    pub(super) fn works(&self, queue: &str, left: Option<u64>) -> bool {
         gauge!(telemetry::QUEUE_CONNECTED, "queue" => queue.to_owned()).set(1.0);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        gauge!(telemetry::QUEUE_LENGTH, "queue" => queue.to_owned()).set(left as f64);
+        if let Some(left) = left {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            gauge!(telemetry::QUEUE_LENGTH, "queue" => queue.to_owned()).set(left as f64);
+        }
         self.change(queue, |state| {
-            (state.length, state.trouble, state.since) = (Some(left), None, None);
+            (state.length, state.trouble, state.since) = (left.or(state.length), None, None);
             !std::mem::replace(&mut state.connected, true)
         })
     }
@@ -110,14 +113,14 @@ mod tests {
         assert!(status.failed("a", "refused", at(3)), "another reason is news");
         let state = &status.states()[0];
         assert_eq!((state.trouble.as_deref(), state.since), (Some("refused"), Some(at(1))));
-        assert!(status.works("a", 7));
-        assert!(!status.works("a", 3));
+        assert!(status.works("a", Some(7)));
+        assert!(!status.works("a", Some(3)) && !status.works("a", None));
         status.took("a", 2, at(4));
         status.took("a", 3, at(5));
         let state = &status.states()[0];
         assert_eq!((state.length, state.taken, state.since), (Some(3), 5, None));
         assert_eq!((state.last_taken, &state.trouble), (Some(at(5)), &None));
         assert!(!status.states()[1].connected, "the other is another");
-        assert!(!status.works("c", 1), "nobody has asked for it");
+        assert!(!status.works("c", Some(1)), "nobody has asked for it");
     }
 }
