@@ -14,7 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -31,7 +31,7 @@ use crate::{
     intake_token,
     lease::{self, Lease, ReplicaId},
     opensearch::Client,
-    provision,
+    provision, queue,
     reconcile::{self, Reconciler},
     record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
@@ -133,7 +133,12 @@ impl App {
         let writer_settings = self.writer_settings();
         let callbacks = Arc::new(self.callbacks_status());
         let deciding = self.begin_callbacks(&callbacks).await;
-        let state = self.state(Arc::clone(&readiness), Arc::clone(&health), status, callbacks);
+        let queues = Arc::new(self.queues_status());
+        let taking = CancellationToken::new();
+        let reading = self.read_queues(Arc::clone(&queues), taking.clone());
+        parts.spawn(lasting(reading, last.clone()));
+        let (ready, fares) = (Arc::clone(&readiness), Arc::clone(&health));
+        let state = self.state(ready, fares, status, callbacks, queues);
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         parts.spawn(serve_http(
@@ -143,13 +148,8 @@ impl App {
             server.clone(),
         ));
 
-        let writer = Writer::new(
-            Arc::clone(&self.spool),
-            self.client.clone(),
-            writer_settings,
-            gate,
-            Arc::clone(&health),
-        );
+        let (spool, client) = (Arc::clone(&self.spool), self.client.clone());
+        let writer = Writer::new(spool, client, writer_settings, gate, Arc::clone(&health));
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
 
@@ -188,6 +188,7 @@ impl App {
             part = parts.join_next() => part,
         };
         readiness.stop();
+        taking.cancel();
         let drain = self.config.drain;
         let grace = self.config.stop_grace.min(drain.saturating_sub(LAST_STEPS));
         let begun = Instant::now();
@@ -203,12 +204,7 @@ impl App {
         let left = drain.saturating_sub(begun.elapsed());
         info!("the intake closes: requests in flight are finished");
         server.graceful_shutdown(Some(left.saturating_sub(LAST_STEPS)));
-        let failure = match ended {
-            Some(Ok(Ok(()))) => Some(anyhow::anyhow!("a part ended by itself")),
-            Some(Ok(Err(fault))) => Some(fault),
-            Some(Err(panic)) => Some(panic.into()),
-            None => None,
-        };
+        let failure = ended.map(failure_of);
         let drained = tokio::time::timeout(left, async {
             // The intake ends before the writer, so that its last alerts still get their answers.
             while server.connection_count() > 0 {
@@ -243,6 +239,27 @@ impl App {
     fn callbacks_status(&self) -> runner::Status {
         let enabled = self.config.callbacks.iter().filter(|callback| callback.enabled);
         runner::Status::new(enabled.map(|callback| callback.name.clone()).collect())
+    }
+
+    fn queues_status(&self) -> queue::Status {
+        let queues = self.config.ntopng_queue.iter().flat_map(|settings| &settings.queues);
+        queue::Status::new(queues.map(|queue| queue.name.as_str()))
+    }
+
+    /// Takes from the lists in Redis until `stop`, where there are some.
+    fn read_queues(
+        &self,
+        status: Arc<queue::Status>,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        let settings = self.config.ntopng_queue.clone();
+        let (spool, replica) = (Arc::clone(&self.spool), self.replica.clone());
+        let limit = self.config.body_limit;
+        async move {
+            if let Some(settings) = settings {
+                queue::run(settings, &replica, &spool, &status, limit, &stop).await;
+            }
+        }
     }
 
     /// Begins with the callbacks, before the first alert is taken in; `None` where there are none.
@@ -303,6 +320,7 @@ impl App {
         writer: Arc<writer::Health>,
         reconciler: Arc<reconcile::Status>,
         callbacks: Arc<runner::Status>,
+        queues: Arc<queue::Status>,
     ) -> Arc<http::State> {
         let asks = self.config.store_kind.is_opensearch();
         Arc::new(http::State {
@@ -314,6 +332,7 @@ impl App {
             readiness,
             reconciler,
             callbacks,
+            queues,
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,
@@ -324,6 +343,15 @@ impl App {
             receiving: http::State::receiving(self.config.body_limit),
             strangers: http::State::strangers(),
         })
+    }
+}
+
+/// Why a part ended that should not have.
+fn failure_of(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
+    match ended {
+        Ok(Ok(())) => anyhow::anyhow!("a part ended by itself"),
+        Ok(Err(fault)) => fault,
+        Err(panic) => panic.into(),
     }
 }
 

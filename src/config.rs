@@ -18,7 +18,7 @@ use url::Url;
 use crate::{
     callback::Callback,
     intake::ntopng::version::Version,
-    opensearch, reconcile,
+    opensearch, queue, reconcile,
     secrets::{Login, WebhookToken},
     telemetry::LogSettings,
 };
@@ -71,6 +71,8 @@ pub struct Config {
     pub admin: Option<Login>,
     /// How OpenSearch reaches us.
     pub webhook_url: Url,
+    /// Whose lists hold ntopng's alerts, and which; `None` where none is read.
+    pub ntopng_queue: Option<queue::Settings>,
     /// Graylog's own address, for links to its alerts.
     pub graylog_url: Option<Url>,
     /// The version that ntopng was declared to have.

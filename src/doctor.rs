@@ -19,6 +19,7 @@ mod heartbeat;
 mod loopback;
 mod monitors;
 mod objects;
+mod queues;
 mod report;
 mod rights;
 mod silence;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub all_monitors: bool,
     /// How many callbacks are enabled.
     pub callbacks: usize,
+    /// How many lists in Redis are taken.
+    pub queues: usize,
     /// Our secret, where it is known.
     pub token: Option<WebhookToken>,
 }
@@ -60,6 +63,7 @@ pub async fn run(client: &Client, setup: &Setup) -> Report {
     let mut report = Report::default();
     folder::look(&mut report, setup);
     callbacks::look(&mut report, setup).await;
+    queues::look(&mut report, setup).await;
     let Some(about) = store::reach(&mut report, client).await else { return report };
     store::version(&mut report, client, setup, &about).await;
     let has_alerting = about.is_opensearch && setup.provisioning.is_opensearch;
@@ -126,6 +130,7 @@ impl Setup {
             silence_days: 0,
             all_monitors: false,
             callbacks: 0,
+            queues: 0,
             token: None,
         }
     }

@@ -32,6 +32,7 @@ use crate::{
     heartbeat::Heartbeat,
     intake::{Reading, ntopng::version::Version},
     opensearch::Client,
+    queue,
     record::Naming,
     spool::Spool,
     writer,
@@ -72,6 +73,8 @@ pub struct State {
     pub reconciler: Arc<crate::reconcile::Status>,
     /// How the callbacks fare.
     pub callbacks: Arc<runner::Status>,
+    /// How the queues fare.
+    pub queues: Arc<queue::Status>,
     /// When a heartbeat came.
     pub heartbeat: Arc<Heartbeat>,
     /// For the answer's prediction of `_index` and `_id`.

@@ -4,7 +4,7 @@
 //! Data flows one way: [`http`] takes a body in and seals it into the [`spool`] (fsync before the
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
-//! its outcome is known; what can never be stored stays among the [`dead_letters`]. Beside the writer,
+//! its outcome is known; [`queue`] takes in what is pulled, from Redis; what can never be stored stays among the [`dead_letters`]. Beside the writer,
 //! [`callback`]s are run for what is in the spool, and each run is kept among the [`deliveries`].
 //! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
 //! one replica at a time does, by a [`lease`]. [`provision`]
@@ -36,6 +36,7 @@ pub mod lease;
 pub mod lifecycle;
 pub mod opensearch;
 pub mod provision;
+pub mod queue;
 pub mod receipt;
 pub mod reconcile;
 pub mod record;

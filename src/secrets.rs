@@ -77,6 +77,24 @@ impl Password {
     }
 }
 
+/// The address of a Redis, which may hold its password.
+#[derive(Clone)]
+pub struct RedisUrl(SecretString);
+
+impl From<String> for RedisUrl {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl RedisUrl {
+    /// The address in clear, for the one place that connects.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
 /// What OpenSearch tells a mail server.
 #[derive(Clone)]
 pub struct MailPassword(SecretString);
@@ -149,6 +167,12 @@ impl fmt::Debug for WebhookToken {
 }
 
 impl fmt::Debug for CallbackSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[REDACTED]")
     }

@@ -7,7 +7,7 @@
 //! spool knows bytes, not alerts. `spool.db` can be looked at with the ordinary `sqlite3` tool.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -24,7 +24,7 @@ use rusqlite::{Connection, ErrorCode};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::intake::Envelope;
+use crate::{alert::Source, intake::Envelope};
 
 mod dead_letters;
 mod deliveries;
@@ -249,6 +249,34 @@ impl Spool {
         let job = group_commit::Job::Append { envelope, watch, done };
         self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
         answer.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// Keeps several envelopes in their order, as far as there is room, with as few transactions as
+    /// there can be; tells of each whether it is on disk.
+    pub async fn append_all(&self, envelopes: Vec<Envelope>) -> Vec<Result<EntryId, AppendError>> {
+        let mut answers = Vec::with_capacity(envelopes.len());
+        for envelope in envelopes {
+            let (done, answer) = oneshot::channel();
+            let job = group_commit::Job::Append { envelope, watch: None, done };
+            // Where it is closed, the answer says so.
+            drop(self.jobs.send(job).await);
+            answers.push(answer);
+        }
+        let mut kept = Vec::with_capacity(answers.len());
+        for answer in answers {
+            kept.push(answer.await.unwrap_or(Err(AppendError::Closed)));
+        }
+        kept
+    }
+
+    /// The hashes (BLAKE3) of a source's last `count` bodies that are entries, and of as many that are
+    /// dead letters; very large ones are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn latest(&self, source: Source, count: usize) -> rusqlite::Result<HashSet<[u8; 32]>> {
+        let hashes = entries::latest(&self.reader(), source, count);
+        self.noted(hashes)
     }
 
     /// Takes entries out of the spool, stored or as dead letters, in one transaction.

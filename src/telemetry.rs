@@ -130,6 +130,21 @@ pub const DELIVERY_SECONDS: &str = "alertloop_delivery_seconds";
 /// Counter, with the label `status`: requests that were refused.
 pub const REFUSED: &str = "alertloop_refused_total";
 
+/// Counter, with the label `queue`: items of a Redis queue that are durable.
+pub const QUEUE_TAKEN: &str = "alertloop_queue_taken_total";
+/// Counter, with the label `queue`: items that were pushed on to another list.
+pub const QUEUE_PUSHED_ON: &str = "alertloop_queue_pushed_on_total";
+/// Counter, with the label `queue`: the oldest items of that list, which it had too many.
+pub const QUEUE_TRIMMED: &str = "alertloop_queue_trimmed_total";
+/// Counter, with the label `queue`: items that a replica left that is gone.
+pub const QUEUE_TAKEN_OVER: &str = "alertloop_queue_taken_over_total";
+/// Gauge, with the label `queue`: 1 while items can be taken, else 0.
+pub const QUEUE_CONNECTED: &str = "alertloop_queue_connected";
+/// Gauge, with the label `queue`: items left in it when it was last seen.
+pub const QUEUE_LENGTH: &str = "alertloop_queue_length";
+/// Gauge, with the label `queue`: when the last item was taken, in seconds since 1970.
+pub const QUEUE_LAST_TAKEN: &str = "alertloop_queue_last_taken_timestamp_seconds";
+
 /// Counter: what the reconciler found that no webhook had told.
 pub const RECONCILED: &str = "alertloop_reconciled_total";
 /// Gauge: 1 while this replica reconciles, else 0.
@@ -232,6 +247,7 @@ fn describe() {
         describe_gauge!(name, unit, help);
         gauge!(name).set(0);
     }
+    describe_queues();
     describe_counter!(DELIVERIES, "Runs of callbacks, by callback and outcome");
     describe_gauge!(
         OLDEST_PENDING_DELIVERY_AGE,
@@ -245,6 +261,20 @@ fn describe() {
         RECONCILE_SECONDS,
         Unit::Seconds,
         "How long a look at the Alerting API took"
+    );
+}
+
+fn describe_queues() {
+    describe_counter!(QUEUE_TAKEN, "Items of a Redis queue made durable, by queue");
+    describe_counter!(QUEUE_PUSHED_ON, "Items pushed on to another list, by queue");
+    describe_counter!(QUEUE_TRIMMED, "Items that such a list had too many, by queue");
+    describe_counter!(QUEUE_TAKEN_OVER, "Items that a replica left that is gone, by queue");
+    describe_gauge!(QUEUE_CONNECTED, Unit::Count, "1 while items can be taken, by queue");
+    describe_gauge!(QUEUE_LENGTH, Unit::Count, "Items left in a queue, by queue");
+    describe_gauge!(
+        QUEUE_LAST_TAKEN,
+        Unit::Seconds,
+        "When the last item was taken, since 1970, by queue"
     );
 }
 

@@ -43,6 +43,7 @@ fn setup(config: Config) -> anyhow::Result<Setup> {
         provisions: config.provision,
         reconciles: config.reconciles(),
         callbacks: config.callbacks.iter().filter(|callback| callback.enabled).count(),
+        queues: config.ntopng_queue.as_ref().map_or(0, |settings| settings.queues.len()),
         data_dir: config.data_dir,
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files,

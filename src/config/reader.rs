@@ -19,12 +19,17 @@ use crate::{
     callback::{self, Callback},
     intake::ntopng::version::Version,
     opensearch::{self, Identity},
+    queue,
     secrets::{Login, Password, WebhookToken},
     telemetry::LogSettings,
 };
 
 const GRAYLOG: &str = "ALERTLOOP_GRAYLOG_URL";
 const NTOPNG_VERSION: &str = "ALERTLOOP_NTOPNG_VERSION";
+const REDIS: &str = "ALERTLOOP_NTOPNG_REDIS_URL";
+const REDIS_CA: &str = "ALERTLOOP_NTOPNG_REDIS_CA";
+const QUEUES: &str = "ALERTLOOP_NTOPNG_QUEUES";
+const TEE: &str = "ALERTLOOP_NTOPNG_TEE";
 const CREDENTIALS: &str = "OPENSEARCH_CREDS_CONFIG_FILE";
 const VERIFICATION: &str = "OPENSEARCH_SSL_CERTIFICATE_VERIFICATION";
 
@@ -68,6 +73,7 @@ where
         let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
         let graylog_url = self.graylog_url();
         let ntopng_version = self.ntopng_version();
+        let ntopng_queue = self.ntopng_queue();
         let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
         let provisioning_dir = self.optional("ALERTLOOP_PROVISIONING_DIR").map(PathBuf::from);
         let reconcile_interval = self.parse("ALERTLOOP_RECONCILE_INTERVAL", units::span);
@@ -104,6 +110,7 @@ where
             webhook_url: webhook_url?,
             graylog_url,
             ntopng_version,
+            ntopng_queue,
             provision: provision?,
             provisioning_dir,
             reconcile_interval: reconcile_interval?,
@@ -248,6 +255,34 @@ where
     fn ntopng_version(&mut self) -> Option<Version> {
         let text = self.optional(NTOPNG_VERSION)?;
         self.settle(NTOPNG_VERSION, text.parse())
+    }
+
+    /// The queue's settings; where no Redis is named, the others are checked all the same.
+    fn ntopng_queue(&mut self) -> Option<queue::Settings> {
+        let url = self.secret(REDIS);
+        let url = url.and_then(|(source, text)| self.settle(&source, queue::settings::url(&text)));
+        let (ca, identity) = (self.pem(REDIS_CA, "CERTIFICATE-----"), self.redis_identity());
+        let names = self.parse(QUEUES, queue::settings::queues)?;
+        let tees = self.optional(TEE).unwrap_or_default();
+        let queues = self.settle(TEE, queue::settings::with_tees(names, &tees))?;
+        let uses_tls = url.as_ref().is_some_and(queue::settings::is_tls);
+        if url.is_some() && !uses_tls && (ca.is_some() || identity.is_some()) {
+            self.warn("ALERTLOOP_NTOPNG_REDIS_CA, _CERT and _KEY have no effect without rediss://");
+        }
+        if !self.is_given(REDIS) && !tees.is_empty() {
+            self.warn(&format!("{TEE} has no effect without {REDIS}"));
+        }
+        Some(queue::Settings { url: url?, ca, identity, queues })
+    }
+
+    fn redis_identity(&mut self) -> Option<queue::settings::Identity> {
+        const CERT: &str = "ALERTLOOP_NTOPNG_REDIS_CERT";
+        const KEY: &str = "ALERTLOOP_NTOPNG_REDIS_KEY";
+        self.together(CERT, KEY);
+        let certificate = self.pem(CERT, "CERTIFICATE-----");
+        let key = self.pem(KEY, "PRIVATE KEY-----");
+        self.secret_files.extend(self.optional(KEY).map(PathBuf::from));
+        Some(queue::settings::Identity { certificate: certificate?, key: key? })
     }
 
     fn admin(&mut self) -> Option<Login> {

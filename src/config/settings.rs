@@ -152,6 +152,36 @@ pub static TABLE: &[Setting] = &[
         INTAKE,
         "Address of Graylog for people, like https://graylog.example/; records then link to its alerts",
     ),
+    secret(
+        "ALERTLOOP_NTOPNG_REDIS_URL",
+        INTAKE,
+        "Redis whose lists hold ntopng's alerts, like redis://user:password@redis:6379/0; none is read without",
+    ),
+    value(
+        "ALERTLOOP_NTOPNG_REDIS_CA",
+        "",
+        INTAKE,
+        "PEM file of the CA to trust for a rediss:// address, in place of the system's own",
+    ),
+    value(
+        "ALERTLOOP_NTOPNG_REDIS_CERT",
+        "",
+        INTAKE,
+        "PEM file of our client certificate for Redis",
+    ),
+    value("ALERTLOOP_NTOPNG_REDIS_KEY", "", INTAKE, "PEM file of that certificate's key"),
+    value(
+        "ALERTLOOP_NTOPNG_QUEUES",
+        "ntopng.alert_process_queue",
+        INTAKE,
+        "Lists in Redis that are taken, separated by commas",
+    ),
+    value(
+        "ALERTLOOP_NTOPNG_TEE",
+        "",
+        INTAKE,
+        "queue=list, separated by commas: what is taken is pushed on to that list",
+    ),
     value(
         "ALERTLOOP_NTOPNG_VERSION",
         "",

@@ -98,6 +98,7 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
         "provisioning": provisioning,
         "reconciler": state.reconciler.detail(),
         "callbacks": callbacks(&state),
+        "queues": state.queues.states(),
         "heartbeat": heartbeat(state.heartbeat.beat(clock::now())),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -1,13 +1,20 @@
 //! Reading entries.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, types::Type};
 
 use super::{Entry, EntryId, room::Size};
-use crate::intake::{Encoding, Envelope};
+use crate::{
+    alert::Source,
+    intake::{Encoding, Envelope},
+};
 
 /// Tables with more rows than this are not counted at the start.
 const MOST_COUNTED: u64 = 100_000;
+/// Bodies that are larger are not hashed at a start, in bytes.
+const LARGEST_HASHED: i64 = 64 << 10;
 
 /// How much is waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +93,28 @@ pub fn stats(connection: &Connection, counts: (u64, u64)) -> rusqlite::Result<St
         oldest_dead_letter,
         bytes: Size::of(connection).live,
     })
+}
+
+/// The hashes of a source's last `count` bodies that are entries, and of as many that are dead letters.
+pub fn latest(
+    connection: &Connection,
+    source: Source,
+    count: usize,
+) -> rusqlite::Result<HashSet<[u8; 32]>> {
+    let mut hashes = HashSet::new();
+    for table in ["entry", "dead_letter"] {
+        let mut select = connection.prepare(&format!(
+            "SELECT body FROM (SELECT source, body FROM {table} ORDER BY id DESC LIMIT ?2)
+             WHERE source = ?1 AND length(body) <= ?3"
+        ))?;
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let mut rows = select.query((source.name(), count, LARGEST_HASHED))?;
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(0)?.as_blob()?;
+            hashes.insert(*blake3::hash(body).as_bytes());
+        }
+    }
+    Ok(hashes)
 }
 
 /// An entry in the columns `id, source, received, content_type, encoding, body, checksum`.

@@ -116,7 +116,7 @@ async fn send_all(ledger: &Arc<Ledger>, process: &Process, count: u64) {
 
 /// How long the store takes for so many of the same records, two requests at once, as the writer
 /// sends them: this is as fast as a drain could be.
-async fn raw(store: &Store, count: usize) -> Duration {
+pub async fn raw(store: &Store, count: usize) -> Duration {
     let any = format!("{}/_search?size=1", store.pattern());
     let any = store.json(Method::Get, &any, Value::Null).await.expect("a record");
     let record = any["hits"]["hits"][0]["_source"].to_string();

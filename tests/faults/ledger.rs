@@ -245,7 +245,8 @@ impl Verdict {
         self.doubled.extend(other.doubled);
     }
 
-    fn of(acknowledged: &BTreeSet<String>, ids: Vec<String>) -> Self {
+    /// Compares what was acknowledged with what was found.
+    pub fn of(acknowledged: &BTreeSet<String>, ids: Vec<String>) -> Self {
         let mut found: BTreeMap<String, u32> = BTreeMap::new();
         for id in ids {
             *found.entry(id).or_default() += 1;
@@ -292,14 +293,19 @@ pub async fn count(store: &Store) -> usize {
 
 /// `event.id` of every record.
 async fn ids(store: &Store) -> Vec<String> {
+    let id = |record: &Value| record["event"]["id"].as_str().unwrap_or_default().to_owned();
+    all(store, "event.id", id).await
+}
+
+/// What `read` reads of every record, which has no more than `field`.
+pub async fn all(store: &Store, field: &str, read: impl Fn(&Value) -> String) -> Vec<String> {
     let search = format!("{}/_search?scroll=1m&{OPTIONS}", store.pattern());
-    let query = json!({"size": 10_000, "sort": ["_doc"], "_source": ["event.id"]});
+    let query = json!({"size": 10_000, "sort": ["_doc"], "_source": [field]});
     let mut page = store.json(Method::Post, &search, query).await.expect("a search");
     let mut ids = Vec::new();
     loop {
         let hits = page["hits"]["hits"].as_array().cloned().unwrap_or_default();
-        let id = |hit: &Value| hit["_source"]["event"]["id"].as_str().map(str::to_owned);
-        ids.extend(hits.iter().filter_map(id));
+        ids.extend(hits.iter().map(|hit| read(&hit["_source"])));
         let scroll = json!({"scroll": "1m", "scroll_id": page["_scroll_id"]});
         if hits.is_empty() {
             drop(

@@ -28,6 +28,7 @@ mod ledger;
 mod lives;
 mod order;
 mod power;
+mod queue;
 mod reconciler;
 mod replicas;
 mod report;

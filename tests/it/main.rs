@@ -39,6 +39,7 @@ mod objects;
 mod outage;
 mod outcomes;
 mod provision;
+mod queue;
 mod races;
 mod reconcile;
 mod reconcile_faults;

@@ -7,6 +7,7 @@ mod keystore;
 mod mail;
 mod proxy;
 mod receiver;
+mod redis;
 mod reluctant;
 mod store;
 mod terminal;
@@ -19,6 +20,7 @@ pub use keystore::Keystore;
 pub use mail::MailServer;
 pub use proxy::Proxy;
 pub use receiver::{Received, Receiver};
+pub use redis::Redis;
 pub use reluctant::{Mood, Reluctant};
 pub use store::Store;
 pub use terminal::Terminal;
@@ -52,6 +54,17 @@ macro_rules! store {
         }
         store
     }};
+}
+
+/// A Redis with these arguments, or `return`s from a test that cannot run without one.
+#[macro_export]
+macro_rules! redis {
+    ($($argument:expr),*) => {
+        match $crate::support::Redis::start(&[$($argument),*]) {
+            Some(redis) => redis,
+            None => return $crate::support::skip("there is no redis-server"),
+        }
+    };
 }
 
 /// A keystore, or `return`s from a test that cannot run without the tool that makes one.
