@@ -146,8 +146,13 @@ fn set(object: &mut Document, key: &str, value: Option<impl Into<Value>>) {
 /// From `start` to `end` in ns; 0 where the end is earlier, or that is more than fits.
 #[must_use]
 pub fn nanoseconds(start: Timestamp, end: Timestamp) -> i64 {
-    let ms = end.as_millisecond().saturating_sub(start.as_millisecond());
-    ms.max(0).checked_mul(1_000_000).unwrap_or(0)
+    nanoseconds_of(start.as_millisecond(), end.as_millisecond())
+}
+
+/// The same of two times in epoch ms.
+#[must_use]
+pub fn nanoseconds_of(start: i64, end: i64) -> i64 {
+    end.saturating_sub(start).max(0).checked_mul(1_000_000).unwrap_or(0)
 }
 
 fn duration(event: &Document) -> Option<i64> {

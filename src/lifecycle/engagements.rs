@@ -126,10 +126,8 @@ fn messages_that_tell_their_engagement_become_one_record_in_any_order() {
 
 #[test]
 fn what_opensearch_tells_ends_with_the_latest_end_as_before() {
-    let merged = merge(
-        document("malcolm", ("released", 70, 70)),
-        document("malcolm", ("engaged", 60, 75)),
-    );
+    let merged =
+        merge(document("malcolm", ("released", 70, 70)), document("malcolm", ("engaged", 60, 75)));
     assert_eq!(shown(&merged), ("released".to_owned(), 75, Some(75)));
 }
 

@@ -62,13 +62,13 @@ async fn any_order_and_repetition_of_an_alerts_states_gives_the_same_document() 
             1..6,
         ),
     )
-    .prop_flat_map(|(provider, states)| {
-        let provider = ["malcolm", "ntopng", "alertmanager"][provider];
-        let states: Vec<_> =
-            states.into_iter().map(|(s, v, i, b)| state(provider, s, v, i, b)).collect();
-        let twice: Vec<_> = states.iter().chain(&states).cloned().collect();
-        (Just(states), Just(twice).prop_shuffle())
-    });
+        .prop_flat_map(|(provider, states)| {
+            let provider = ["malcolm", "ntopng", "alertmanager"][provider];
+            let states: Vec<_> =
+                states.into_iter().map(|(s, v, i, b)| state(provider, s, v, i, b)).collect();
+            let twice: Vec<_> = states.iter().chain(&states).cloned().collect();
+            (Just(states), Just(twice).prop_shuffle())
+        });
     let mut runner = TestRunner::default();
     let cases: Vec<_> =
         (0..ALERTS).map(|_| strategy.new_tree(&mut runner).expect("a case").current()).collect();
