@@ -152,6 +152,8 @@ impl App {
         );
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
+        let series = writer::lives::tidy::run(self.client.clone(), last.clone());
+        parts.spawn(lasting(series, last.clone()));
 
         if let Some((dispatcher, runner)) = deciding {
             let until = last.clone();
@@ -230,6 +232,7 @@ impl App {
         let asks = self.config.store_kind.is_opensearch();
         writer::Settings {
             naming: self.naming.clone(),
+            pattern: self.config.index.pattern.clone(),
             compat: self.config.compat,
             body_limit: self.config.body_limit,
             graylog: self.config.graylog_url.clone(),

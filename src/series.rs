@@ -69,7 +69,7 @@ pub struct Message {
 }
 
 /// Where a happening's record is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Name {
     /// `event.id`.
     pub key: String,

@@ -230,7 +230,7 @@ fn a_release_without_a_time_that_is_repeated_is_one() {
 #[test]
 fn what_is_remembered_is_bounded_and_what_is_older_is_told_to_be_late() {
     let mut series = Series::default();
-    let mut add =
+    let add =
         |series: &mut Series, second, kind, now| series.add(&message(second, kind, 0), now, name);
     for n in 0..100 {
         add(&mut series, n * 10, Kind::Engage, NOON);
