@@ -152,6 +152,8 @@ impl App {
         let writer = Writer::new(spool, client, writer_settings, gate, Arc::clone(&health));
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
+        let series = writer::lives::tidy::run(self.client.clone(), last.clone());
+        parts.spawn(lasting(series, last.clone()));
 
         if let Some((dispatcher, runner)) = deciding {
             let until = last.clone();
@@ -226,6 +228,7 @@ impl App {
         let asks = self.config.store_kind.is_opensearch();
         writer::Settings {
             naming: self.naming.clone(),
+            pattern: self.config.index.pattern.clone(),
             compat: self.config.compat,
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,

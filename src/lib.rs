@@ -12,7 +12,7 @@
 //! nothing any more, and [`acknowledge`] answers them. [`auth_setup`] gives OpenSearch the logins that
 //! its e-mails need.
 //!
-//! `alert`, `intake`, `record` and `lifecycle` are pure: no I/O, no clock, no environment.
+//! `alert`, `intake`, `record`, `lifecycle` and `series` are pure: no I/O, no clock, no environment.
 
 pub mod acknowledge;
 pub mod alert;
@@ -41,6 +41,7 @@ pub mod receipt;
 pub mod reconcile;
 pub mod record;
 pub mod secrets;
+pub mod series;
 pub mod shutdown;
 pub mod silence;
 pub mod spool;

@@ -9,6 +9,14 @@
 //!   `event.sequence`.
 //! - the earliest start and receipt, the latest end, all tags; `event.duration` once it is over.
 //!
+//! What ntopng and Alertmanager tell (`event.provider`) is judged in two points differently, since an
+//! engaged alert of theirs ends with its last news, and a release alone says when it was over:
+//!
+//! - `event.end` belongs to how it stands, not to the latest time that anybody named.
+//! - An alert of ntopng that was released stays so, whatever the clocks say: its id holds the time of
+//!   its engagement, and the next one has another. One of Alertmanager can be resolved and fire again
+//!   under the same `startsAt`, when Prometheus was silent for too long: the newer state stands.
+//!
 //! Where the newest message is older than the newest state, `event.created` (epoch ms) tells from
 //! when it is.
 //!
@@ -35,13 +43,25 @@ pub fn merge(one: Document, other: Document) -> Document {
     let (mut next, old) = if said(&one) >= said(&other) { (one, other) } else { (other, one) };
     let newest_said = said(&next);
     choose(&mut next, &old, "firstPacket", None, str::lt);
-    choose(&mut next, &old, "lastPacket", None, str::gt);
     choose(&mut next, &old, "event", Some("start"), str::lt);
-    choose(&mut next, &old, "event", Some("end"), str::gt);
+    if !tells_its_end(&next) {
+        choose(&mut next, &old, "lastPacket", None, str::gt);
+        choose(&mut next, &old, "event", Some("end"), str::gt);
+    }
     choose(&mut next, &old, "event", Some("ingested"), str::lt);
     unite_tags(&mut next, &old);
     standing.write(&mut next, newest_said);
     next
+}
+
+fn provider(state: &Document) -> &str {
+    let provider = state.get("event").and_then(|event| event.get("provider"));
+    provider.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Whether only the state that stands says when the alert ends.
+fn tells_its_end(state: &Document) -> bool {
+    matches!(provider(state), "ntopng" | "alertmanager")
 }
 
 /// What makes what was said newer: that it was said at all, when, and between equals its hash.
@@ -56,11 +76,15 @@ fn said(state: &Document) -> (bool, i64, String) {
 /// How an alert stands; the greatest is the newest.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
+    /// Whether it is over for good.
+    is_final: bool,
     sequence: i64,
     rank: u8,
     action: Option<String>,
     outcome: Option<String>,
     error: Option<String>,
+    /// `event.end` and `lastPacket`, where they belong to how it stands.
+    end: Option<[Option<String>; 2]>,
 }
 
 impl Standing {
@@ -70,7 +94,10 @@ impl Standing {
         let action = text("action");
         let sequence = event.and_then(|event| event.get("sequence")).and_then(Value::as_i64);
         let error = state.get("error").and_then(|error| error.get("message"));
+        let last = || state.get("lastPacket").and_then(Value::as_str).map(str::to_owned);
         Self {
+            is_final: action.as_deref() == Some("released") && provider(state) == "ntopng",
+            end: tells_its_end(state).then(|| [text("end"), last()]),
             sequence: sequence.unwrap_or(i64::MIN),
             rank: match action.as_deref() {
                 Some("released") => 2,
@@ -90,7 +117,14 @@ impl Standing {
         };
         set(&mut error, "message", self.error);
         set(state, "error", (!error.is_empty()).then_some(error));
+        let end = self.end.map(|[end, last]| {
+            set(state, "lastPacket", last);
+            end
+        });
         let Some(Value::Object(event)) = state.get_mut("event") else { return };
+        if let Some(end) = end {
+            set(event, "end", end);
+        }
         let duration = (self.rank == 2).then(|| duration(event)).flatten();
         let has_sequence = self.sequence != i64::MIN;
         let created = (was_said && has_sequence && at != self.sequence).then_some(at);
@@ -112,8 +146,13 @@ fn set(object: &mut Document, key: &str, value: Option<impl Into<Value>>) {
 /// From `start` to `end` in ns; 0 where the end is earlier, or that is more than fits.
 #[must_use]
 pub fn nanoseconds(start: Timestamp, end: Timestamp) -> i64 {
-    let ms = end.as_millisecond().saturating_sub(start.as_millisecond());
-    ms.max(0).checked_mul(1_000_000).unwrap_or(0)
+    nanoseconds_of(start.as_millisecond(), end.as_millisecond())
+}
+
+/// The same of two times in epoch ms.
+#[must_use]
+pub fn nanoseconds_of(start: i64, end: i64) -> i64 {
+    end.saturating_sub(start).max(0).checked_mul(1_000_000).unwrap_or(0)
 }
 
 fn duration(event: &Document) -> Option<i64> {
@@ -170,6 +209,9 @@ fn choose(
         }
     }
 }
+
+#[cfg(test)]
+mod engagements;
 
 #[cfg(test)]
 mod tests {

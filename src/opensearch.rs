@@ -26,6 +26,7 @@ pub mod alerting;
 pub mod alerts;
 pub mod bulk;
 pub mod cluster;
+pub mod guarded;
 pub mod jobs;
 pub mod notifications;
 pub mod records;

@@ -24,6 +24,8 @@ use session::Session;
 const EARLIEST: i64 = 631_152_000_000; // 1990-01-01T00:00:00Z
 /// How far ahead of its receipt a start is believed, in ms.
 const AHEAD: i64 = 2 * 86_400_000;
+/// Tag of an alert whose time cannot be believed.
+pub const IMPLAUSIBLE_TIME: &str = "implausible-time";
 /// How much of a body that was not fully understood a record keeps, in bytes.
 const ORIGINAL_LIMIT: usize = 32 * 1_024;
 /// Ids that are longer, or hold other characters, are replaced by their hash: OpenSearch takes 512
@@ -57,6 +59,8 @@ pub enum Write {
     Create,
     /// As one state of an alert with a life, merged with the states that came before.
     Merge,
+    /// As the later state of a happening, over an earlier one.
+    Replace,
     /// Over whatever is there, as upstream does.
     Overwrite,
 }
@@ -101,11 +105,13 @@ pub fn build(alert: &Alert, receipt: Receipt, naming: &Naming, known: &FieldSet)
 /// The instant that decides on index and `_id`: the alert's own begin, so that it stays one
 /// document past midnight; else the period's start; else, when neither is believable, its receipt.
 fn anchor(alert: &Alert, received: Timestamp) -> Timestamp {
-    let start = alert.began.filter(|began| believable(*began, received)).or(alert.start);
-    start.filter(|start| believable(*start, received)).unwrap_or(received)
+    let start = alert.began.filter(|began| is_believable(*began, received)).or(alert.start);
+    start.filter(|start| is_believable(*start, received)).unwrap_or(received)
 }
 
-fn believable(at: Timestamp, received: Timestamp) -> bool {
+/// Whether something received then can have happened at this time, as clocks go.
+#[must_use]
+pub fn is_believable(at: Timestamp, received: Timestamp) -> bool {
     (EARLIEST..=received.as_millisecond() + AHEAD).contains(&at.as_millisecond())
 }
 
@@ -138,7 +144,8 @@ fn key(alert: &Alert, receipt: Receipt) -> String {
 }
 
 /// Twenty letters and digits (119 bits) of the BLAKE3 hash of `parts`.
-fn hashed(parts: &[&str]) -> String {
+#[must_use]
+pub fn hashed(parts: &[&str]) -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut hasher = blake3::Hasher::new();
     for part in parts {

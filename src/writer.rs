@@ -32,6 +32,7 @@ pub mod backoff;
 mod batch;
 mod firing;
 mod health;
+pub mod lives;
 pub mod outcome;
 mod pace;
 mod parked;
@@ -42,10 +43,12 @@ use backoff::Backoff;
 use batch::{Batch, Prepared, Work};
 use firing::Firings;
 pub use health::Health;
+use lives::Lives;
 use outcome::Outcome;
 use pace::{Flow, Pace};
 use parked::Parked;
 use processor::Processor;
+use sink::Operation;
 
 /// A batch holds at most this many entries, and about this many bytes of bodies.
 const BATCH: usize = 1_000;
@@ -60,6 +63,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 pub struct Settings {
     /// How records are named.
     pub naming: Naming,
+    /// The pattern of their indices.
+    pub pattern: String,
     /// Whose documents are made; ours if `None`.
     pub compat: Option<Compat>,
     /// To what a packed body may unpack, in bytes.
@@ -93,6 +98,7 @@ pub struct Writer {
     gate: Gate,
     health: Arc<Health>,
     firings: Firings,
+    lives: Lives,
     parked: Parked,
     cursor: EntryId,
     pace: Pace,
@@ -129,6 +135,7 @@ impl Writer {
         health: Arc<Health>,
     ) -> Self {
         let firings = Firings::new(client.clone());
+        let lives = Lives::new(client.clone(), &settings.pattern);
         let (sending, settling) = (FuturesUnordered::new(), FuturesUnordered::new());
         let parked = Parked::default();
         let (cursor, pace, outage, pause) = (0, Pace::default(), None, None);
@@ -139,6 +146,7 @@ impl Writer {
             gate,
             health,
             firings,
+            lives,
             parked,
             cursor,
             pace,
@@ -299,14 +307,15 @@ impl Writer {
         self.firings.begin_batch();
         let known = self.gate.borrow().clone().unwrap_or_default();
         let mut batch = Batch::default();
-        let mut away = None;
+        let (mut away, mut lasting) = (None, Vec::new());
         for entry in entries {
             let id = entry.id;
             if let Some(due) = away {
                 self.parked.wait_until(due, id);
                 continue;
             }
-            let prepared = batch::prepare(entry, &self.settings, &mut self.firings, &known).await;
+            let prepared =
+                batch::prepare(entry, &self.settings, &mut self.firings, &self.lives, &known).await;
             let (work, operations) = match prepared {
                 Prepared::Operations(work, operations) => (work, operations),
                 Prepared::NotYet(due) => {
@@ -327,12 +336,59 @@ impl Writer {
                 self.parked.join(&operation.index, id);
                 continue;
             }
-            batch.push(work, operations);
+            if work.waiting.is_empty() {
+                batch.push(work, operations);
+            } else if self.parked.is_blocked(lives::INDEX, now) {
+                self.parked.join(lives::INDEX, id);
+            } else {
+                lasting.push((work, operations));
+            }
+        }
+        if !lasting.is_empty() && !self.live(lasting, &mut batch).await {
+            return batch;
         }
         if away.is_none() {
             self.pause = None;
         }
         batch
+    }
+
+    /// Adds what tells of series, as far as it can be told what it is about; no, where the store does
+    /// not answer.
+    async fn live(&mut self, mut lasting: Vec<(Work, Vec<Operation>)>, batch: &mut Batch) -> bool {
+        let first = batch.works.len();
+        let mut messages = Vec::new();
+        for (place, (work, _)) in lasting.iter_mut().enumerate() {
+            for mut message in std::mem::take(&mut work.waiting) {
+                message.work = first + place;
+                messages.push(message);
+            }
+        }
+        let lived = match self.lives.live(&messages, &self.settings.naming).await {
+            Ok(lived) => lived,
+            Err(reason) => {
+                self.health.failed(&reason);
+                let due = self.pause();
+                for (work, _) in lasting {
+                    self.parked.wait_until(due, work.id);
+                }
+                return false;
+            }
+        };
+        for (work, operations) in lasting {
+            batch.push(work, operations);
+        }
+        for (record, works) in lived.records {
+            batch.share(record.into(), works);
+        }
+        for place in &lived.waiting {
+            let reason = lived.reason.clone().unwrap_or_default();
+            batch.works[*place].busy = Some((lives::INDEX.to_owned(), reason));
+        }
+        if lived.waiting.is_empty() {
+            self.parked.unblock(lives::INDEX, Instant::now());
+        }
+        true
     }
 
     /// Takes note of what became of a batch.
@@ -359,22 +415,29 @@ impl Writer {
             self.send(batch);
         }
         let now = Instant::now();
-        for ((operation, place), (outcome, answer)) in
+        for ((operation, places), (outcome, answer)) in
             batch.operations.iter().zip(&batch.places).zip(answers)
         {
-            let work = &mut batch.works[*place];
-            match outcome {
-                Outcome::Stored => work.stored.extend(answer),
-                Outcome::Exists => {
-                    counter!(telemetry::DUPLICATES).increment(1);
-                    let noop = Some("noop".to_owned());
-                    work.stored.extend(answer.map(|item| Item { result: noop, ..item }));
+            if outcome == Outcome::Exists {
+                counter!(telemetry::DUPLICATES).increment(1);
+            }
+            for place in places {
+                let work = &mut batch.works[*place];
+                let answer = answer.clone();
+                match &outcome {
+                    Outcome::Stored => work.stored.extend(answer),
+                    Outcome::Exists => {
+                        let noop = Some("noop".to_owned());
+                        work.stored.extend(answer.map(|item| Item { result: noop, ..item }));
+                    }
+                    Outcome::Busy(reason) => {
+                        work.busy = Some((operation.index.clone(), reason.clone()));
+                    }
+                    Outcome::Refused(reason) => work.refused.push(reason.clone()),
                 }
-                Outcome::Busy(reason) => {
-                    work.busy = Some((operation.index.clone(), reason));
-                    continue;
-                }
-                Outcome::Refused(reason) => work.refused.push(reason),
+            }
+            if matches!(outcome, Outcome::Busy(_)) {
+                continue;
             }
             self.health.succeeded();
             if self.parked.unblock(&operation.index, now) {

@@ -26,7 +26,7 @@ use crate::{
         Remembered, Spool,
     },
     telemetry,
-    writer::backoff::Backoff,
+    writer::{self, backoff::Backoff},
 };
 
 /// So many entries are decided on in one transaction, and about so many bytes of them.
@@ -227,7 +227,7 @@ impl Settings {
     ) -> Option<(String, String)> {
         let naming = self.naming.as_ref()?;
         let may_be_asked = self.ids_are_asked && alert.source == Source::OpenSearch;
-        if alert.id.is_none() && may_be_asked {
+        if alert.id.is_none() && may_be_asked || writer::lives::series_of(alert).is_some() {
             return None;
         }
         let hash = record::body_hash(&envelope.body, position);

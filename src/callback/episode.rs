@@ -3,6 +3,10 @@
 //!
 //! The first firing of an OpenSearch alert has no id, and the next one has: the first message with
 //! an id continues an open episode of its rule, trigger and bucket that has none yet.
+//!
+//! ntopng and Alertmanager say when each of their messages was so. Where only the series of an alert
+//! is known, that time tells an episode from the next one; and whatever is older than the last news of
+//! an episode neither begins nor ends it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -66,6 +70,9 @@ pub struct Episode {
     pub last: Timestamp,
     /// When it ended, if it did.
     pub ended: Option<Timestamp>,
+    /// The time of its last news, as the messages say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub news: Option<Timestamp>,
     /// Whether it was decided who is told of its begin: its end or an acknowledgement may come first.
     #[serde(default)]
     pub begun: bool,
@@ -183,7 +190,7 @@ impl Memory {
         let told = Terms::of(alert);
         let known = self.latest.get(&key).and_then(|number| self.episodes.get(number));
         let terms = told.or_else(|| known.map(|known| known.terms.clone())).unwrap_or_default();
-        let found = self.find(alert, &key);
+        let found = self.find(alert, &key, received);
         let (turn, episode) = match (alert.phase, found) {
             (Phase::Stored, Some(number)) => (Turn::Known, Some(number)),
             // What has no life is over at once, and remembered only to be known again.
@@ -217,6 +224,9 @@ impl Memory {
             }
             (Phase::Released, Some(number)) => {
                 let turn = self.change(number, alert, received, |one| {
+                    if one.ended.is_none() && one.is_engaged_since(alert, received) {
+                        return Turn::Known;
+                    }
                     let is_news = one.ended.is_none();
                     one.ended.get_or_insert(end(alert, received));
                     if is_news && one.held.is_none() { Turn::Released } else { Turn::Known }
@@ -233,9 +243,16 @@ impl Memory {
     }
 
     /// The episode that a message is of, if it does not begin one.
-    fn find(&self, alert: &Alert, key: &str) -> Option<i64> {
+    fn find(&self, alert: &Alert, key: &str, received: Timestamp) -> Option<i64> {
         if let Some(number) = alert.id.as_ref().and_then(|id| self.by_alert.get(id)) {
             return Some(*number);
+        }
+        if is_of_series(alert) {
+            let number = *self.latest.get(key)?;
+            let one = self.episodes.get(&number)?;
+            let is_next =
+                one.ended.is_some() && one.news.is_none_or(|news| said(alert, received) > news);
+            return (!is_next).then_some(number);
         }
         // Without an id: a first firing, or a turn in the life of the one that is open.
         if alert.id.is_none() && matches!(alert.phase, Phase::Engaged | Phase::Stored) {
@@ -286,6 +303,15 @@ impl Memory {
                 // Its end or an acknowledgement has come first, and nobody was told of it yet.
                 return Turn::Begins;
             }
+            // Alertmanager fires again under the same start, where it took silence for the end.
+            if alert.source == Source::Alertmanager
+                && one.ended.is_some()
+                && one.news.is_none_or(|news| said(alert, received) > news)
+            {
+                one.ended = None;
+                one.acknowledged = false;
+                return Turn::Begins;
+            }
             match (one.ended, one.held) {
                 // Late: it was told to be over already.
                 (Some(_), _) => Turn::Known,
@@ -311,6 +337,7 @@ impl Memory {
             alert: alert.id.clone(),
             last: received,
             ended: None,
+            news: says_when(alert).then(|| said(alert, received)),
             begun: false,
             acknowledged: false,
             held: None,
@@ -333,6 +360,9 @@ impl Memory {
         let Some(one) = self.episodes.get_mut(&number) else { return Turn::Known };
         let turn = set(one);
         one.last = one.last.max(received);
+        if says_when(alert) {
+            one.news = one.news.max(Some(said(alert, received)));
+        }
         if one.alert.is_none() {
             one.alert.clone_from(&alert.id);
         }
@@ -369,6 +399,29 @@ impl Memory {
     }
 }
 
+impl Episode {
+    /// Whether it was told to be there at a later time than this message is about.
+    fn is_engaged_since(&self, alert: &Alert, received: Timestamp) -> bool {
+        let may_be_late = is_of_series(alert) || alert.source == Source::Alertmanager;
+        may_be_late && self.news.is_some_and(|news| said(alert, received) < news)
+    }
+}
+
+/// Whether only its series tells which alert it is.
+fn is_of_series(alert: &Alert) -> bool {
+    alert.series.is_some() && alert.id.is_none() && alert.phase != Phase::Stored
+}
+
+/// Whether its source's messages say when they were so.
+fn says_when(alert: &Alert) -> bool {
+    matches!(alert.source, Source::Ntopng | Source::Alertmanager)
+}
+
+/// When it was as the message says.
+fn said(alert: &Alert, received: Timestamp) -> Timestamp {
+    alert.as_of.unwrap_or(received)
+}
+
 fn grace_ends(ended: Timestamp, minutes: u32) -> Option<Timestamp> {
     if minutes == 0 {
         return None;
@@ -392,6 +445,11 @@ fn key(alert: &Alert) -> String {
     let met = alert.occasion.as_deref();
     let stream = met.filter(|_| source == Source::Graylog).and_then(|met| met.stream.id.clone());
     let mut hasher = blake3::Hasher::new();
+    // One rule of theirs is engaged for many hosts at once.
+    if let Some(own) = alert.series.as_ref().or(alert.id.as_ref().filter(|_| says_when(alert))) {
+        hasher.update(source.name().as_bytes()).update(b"\0").update(own.as_bytes());
+        return hasher.finalize().to_hex()[..32].to_owned();
+    }
     for part in [
         Some(source.name().to_owned()),
         name(&alert.rule),

@@ -24,7 +24,7 @@ use crate::{
     record::{self, Receipt},
     secrets::WebhookToken,
     spool::{EntryId, Fate, Spool},
-    telemetry,
+    telemetry, writer,
 };
 
 /// How long a sender may take for the next piece of a body, and for all of it.
@@ -223,6 +223,10 @@ fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
     }
     let alert = intake::decode_for_name(envelope, state.reading())?;
     if alert.id.is_none() && alert.source.is_alerting() && state.ids_are_asked {
+        return None;
+    }
+    // Which happening of its series it is about is known when the series is read.
+    if writer::lives::series_of(&alert).is_some() {
         return None;
     }
     let hash = match alert.id {

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Naming, ORIGINAL_LIMIT, Receipt, believable, buckets, cut, fields::FieldSet, merge_body,
-    occasion,
+    IMPLAUSIBLE_TIME, Naming, ORIGINAL_LIMIT, Receipt, buckets, cut, fields::FieldSet,
+    is_believable, merge_body, occasion,
 };
 use crate::{
     alert::{
@@ -106,8 +106,8 @@ impl<'a> Session<'a> {
         let end = alert.end.unwrap_or_else(|| receipt.received.max(start));
         let (first, last) = (text(start), text(end));
         let mut tags: Vec<&str> = alert.tags.iter().map(AsRef::as_ref).collect();
-        if !believable(start, receipt.received) {
-            tags.push("implausible-time");
+        if !is_believable(start, receipt.received) {
+            tags.push(IMPLAUSIBLE_TIME);
         }
         if alert.is_reconciled {
             tags.push(RECONCILED);

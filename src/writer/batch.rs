@@ -9,6 +9,7 @@ use tracing::warn;
 use super::{
     Settings,
     firing::{Firings, Readiness},
+    lives::{Lives, Waiting},
     sink::Operation,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub struct Work {
     pub stored: Vec<Item>,
     /// Who reported its alerts, one for each record.
     pub sources: Vec<Source>,
+    /// Those of its alerts that are messages of a series.
+    pub waiting: Vec<Waiting>,
 }
 
 /// Entries that go to the store together.
@@ -38,16 +41,23 @@ pub struct Work {
 pub struct Batch {
     pub works: Vec<Work>,
     pub operations: Vec<Operation>,
-    /// Whose operation each is, by position in `works`.
-    pub places: Vec<usize>,
+    /// For whom each operation is, by positions in `works`: the record of a series is for all
+    /// messages that are about it.
+    pub places: Vec<Vec<usize>>,
 }
 
 impl Batch {
     /// Adds an entry and what stores it.
     pub fn push(&mut self, work: Work, operations: Vec<Operation>) {
-        self.places.extend(operations.iter().map(|_| self.works.len()));
+        self.places.extend(operations.iter().map(|_| vec![self.works.len()]));
         self.operations.extend(operations);
         self.works.push(work);
+    }
+
+    /// Adds an operation for works that are there.
+    pub fn share(&mut self, operation: Operation, works: Vec<usize>) {
+        self.operations.push(operation);
+        self.places.push(works);
     }
 }
 
@@ -66,11 +76,13 @@ pub async fn prepare(
     entry: Entry,
     settings: &Settings,
     firings: &mut Firings,
+    lives: &Lives,
     known: &FieldSet,
 ) -> Prepared {
     let Entry { id, envelope, is_intact } = entry;
-    let mut work =
-        Work { id, refused: Vec::new(), busy: None, stored: Vec::new(), sources: Vec::new() };
+    let (refused, stored) = (Vec::new(), Vec::new());
+    let (sources, waiting) = (Vec::new(), Vec::new());
+    let mut work = Work { id, refused, busy: None, stored, sources, waiting };
     if !is_intact {
         let reason = "the disk has changed what was received: its checksum differs; look at the body, and at the disk";
         work.refused.push(reason.to_owned());
@@ -125,6 +137,11 @@ pub async fn prepare(
         };
         let hash = record::body_hash(&envelope.body, *position);
         let receipt = Receipt { received: envelope.received, hash: &hash };
+        if let Some(waiting) = lives.waiting(alert, receipt, &settings.naming, known) {
+            work.waiting.push(waiting);
+            work.sources.push(alert.source);
+            continue;
+        }
         work.sources.extend(complete.iter().map(|alert| alert.source));
         operations.extend(
             complete.iter().map(|alert| {
@@ -159,7 +176,7 @@ mod tests {
     use super::*;
 
     /// Where nothing listens.
-    fn firings() -> Firings {
+    fn client() -> Client {
         let settings = opensearch::Settings {
             url: "http://127.0.0.1:9/".parse().unwrap(),
             login: None,
@@ -168,13 +185,14 @@ mod tests {
             identity: None,
             timeout: Duration::from_secs(5),
         };
-        Firings::new(Client::new(&settings).unwrap())
+        Client::new(&settings).unwrap()
     }
 
     async fn prepared(source: Source, body: &str) -> Prepared {
         let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").unwrap();
         let settings = Settings {
             naming: Naming { index, time_field: "firstPacket".to_owned() },
+            pattern: "arkime_sessions3-*".to_owned(),
             compat: None,
             body_limit: 1 << 20,
             ntopng: None,
@@ -190,7 +208,9 @@ mod tests {
             body: body.as_bytes().to_vec(),
         };
         let entry = Entry { id: 1, envelope, is_intact: true };
-        prepare(entry, &settings, &mut firings(), &FieldSet::everything()).await
+        let lives = Lives::new(client(), "arkime_sessions3-*");
+        let mut firings = Firings::new(client());
+        prepare(entry, &settings, &mut firings, &lives, &FieldSet::everything()).await
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use crate::{
     lifecycle::MERGE_SCRIPT,
     opensearch::{Client, bulk, bulk::Action, bulk::Item},
     record::{Record, Write, misfit},
+    series::REPLACE_SCRIPT,
     telemetry,
 };
 
@@ -70,6 +71,7 @@ pub async fn send(client: &Client, operations: &mut [Operation]) -> Result<Vec<A
         let action = |n: usize, operation: &Operation| match operation.write {
             Write::Overwrite => Action::Index,
             Write::Merge if merging[n] => Action::Script(MERGE_SCRIPT),
+            Write::Replace => Action::Script(REPLACE_SCRIPT),
             Write::Create | Write::Merge => Action::Create,
         };
         round(client, operations, &todo, action, &mut answers).await?;
@@ -79,6 +81,7 @@ pub async fn send(client: &Client, operations: &mut [Operation]) -> Result<Vec<A
                 Some((Outcome::Exists, _)) if operation.write == Write::Merge => {
                     !std::mem::replace(&mut merging[n], true)
                 }
+                Some((Outcome::Exists, _)) => operation.write == Write::Replace,
                 Some((Outcome::Refused(_), Some(item))) => operation.leave_out_misfit(item),
                 _ => false,
             }
@@ -94,7 +97,9 @@ pub async fn send(client: &Client, operations: &mut [Operation]) -> Result<Vec<A
         Some(answer) => answer,
         None => (Outcome::Busy("the store gave no answer for it".to_owned()), None),
     };
-    Ok(merging.into_iter().zip(answers).map(settled).collect())
+    let scripted = operations.iter().zip(merging);
+    let scripted = scripted.map(|(one, merging)| merging || one.write == Write::Replace);
+    Ok(scripted.zip(answers).map(settled).collect())
 }
 
 /// Sends the operations numbered `chosen`, in requests of bounded size.

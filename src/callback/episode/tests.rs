@@ -11,6 +11,8 @@ fn at(minute: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
 }
 
+mod lasting;
+
 fn alert(phase: Phase, id: Option<&str>) -> Alert {
     let named = |name: &str| Named { id: None, name: Some(name.to_owned()) };
     Alert {
