@@ -1,6 +1,6 @@
 //! What ntopng posts, of every generation, and what other programs push in its form: batches of its
 //! webhook (`0.1`, `0.2`), single alerts of its queues, and documents of its Elasticsearch recipient.
-//! The generation is detected for each alert by its keys ([`told::generation`]); a declared version
+//! The generation is detected for each alert by its keys; a declared version
 //! only decides where codes differ ([`codes`]).
 
 use serde_json::{Map, Value};

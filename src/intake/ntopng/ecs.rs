@@ -56,6 +56,12 @@ pub fn decode(object: &Map<String, Value>, declared: Option<Version>) -> Alert {
     // What the document itself says comes before what follows from ntopng's own form.
     about.fields.retain(|(name, _)| !fields.iter().any(|(own, _)| own == name));
     about.fields.extend(fields);
+    let is_lost =
+        |message: &Value| message.as_str().is_some_and(|text| text.trim_start().starts_with('{'));
+    if !is_whole && object.get("message").is_some_and(is_lost) {
+        alert.tag("repaired");
+    }
+    let about = alert.about.get_or_insert_default();
     if !is_whole {
         traffic::add_observer(about, None);
         traffic::put(about, "rule.ruleset", Some("ntopng"));

@@ -523,6 +523,7 @@ fn a_document_of_the_elasticsearch_recipient_keeps_its_fields_and_tells_more_by_
         (field(&broken, "source.ip"), broken.message.as_deref()),
         (json!("192.168.1.29"), Some("Low Goodput Ratio"))
     );
+    assert!(broken.tags.iter().any(|tag| tag == "repaired"));
     let said = alert(with(ecs(), json!({"message": "in <b>words</b>"})));
     assert_eq!(said.message.as_deref(), Some("in words"));
     assert_ne!(said.id, broken.id);
