@@ -228,7 +228,10 @@ impl Message<'_> {
             alert.tag("repaired");
         }
         let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
-        if self.repaired || (alert.source == Source::Graylog && is_partly_read()) {
+        // A batch of ntopng's holds alerts that have nothing to do with this one.
+        let has_own = alert.source == Source::Ntopng && alert.original.is_some();
+        let is_needed = self.repaired && !has_own;
+        if is_needed || (alert.source == Source::Graylog && is_partly_read()) {
             let head = &self.body[..self.body.len().min(HEAD)];
             alert.original = Some(String::from_utf8_lossy(&masked(head)).into_owned());
         }

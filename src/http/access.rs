@@ -81,8 +81,8 @@ impl Access {
 
     /// Whether a secret admits that stood somewhere else than in headers and query.
     #[must_use]
-    pub fn admits(&self, given: &[u8]) -> bool {
-        self.known(given).is_some()
+    pub fn admits(&self, given: &WebhookToken) -> bool {
+        self.known(given.expose().as_bytes()).is_some()
     }
 
     /// All are compared, so that the time does not tell which one fits.

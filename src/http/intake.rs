@@ -130,7 +130,7 @@ async fn take_from_stranger(
     // Whatever is wrong with it, it had no secret.
     let Ok(Ok((body, _memory))) = received.await else { return Err(ApiError::Unauthorized) };
     let secret = intake::ntopng::secret::in_body(&body);
-    if !secret.is_some_and(|secret| state.access.admits(secret.as_bytes())) {
+    if !secret.is_some_and(|secret| state.access.admits(&secret)) {
         return Err(ApiError::Unauthorized);
     }
     counter!(telemetry::RECEIVED).increment(1);

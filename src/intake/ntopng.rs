@@ -1,15 +1,18 @@
 //! What ntopng posts, of every generation, and what other programs push in its form: batches of its
 //! webhook (`0.1`, `0.2`), single alerts of its queues, and documents of its Elasticsearch recipient.
-//! The generation is detected for each alert by its keys ([`told::generation`]); a declared version
-//! only decides where codes differ ([`codes`]).
+//! The generation is detected for each alert by its keys; a declared version only
+//! decides where codes differ ([`codes`]).
 
 use serde_json::{Map, Value};
 
 use super::{Undecodable, kind_of};
-use crate::alert::Alert;
+use crate::alert::{Alert, bucket::About};
 
+mod address;
 pub mod codes;
 mod ecs;
+mod entity;
+mod flow;
 mod html;
 mod key;
 mod mend;
@@ -18,7 +21,6 @@ pub mod secret;
 mod sentence;
 mod severity;
 mod told;
-mod traffic;
 mod values;
 pub mod version;
 
@@ -129,6 +131,13 @@ fn one(alert: &Value, declared: Option<Version>) -> Result<Alert, Undecodable> {
     let keys = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
     let what = "no `alert_id`, `alert_type` or `type` in it";
     Err(Undecodable(format!("{what} (keys: {keys}); docs/ntopng.md has the forms")))
+}
+
+/// Adds a field where there is a value for it.
+fn put(about: &mut About, field: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        about.fields.push((field.to_owned(), value.into()));
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
     store,
@@ -104,6 +109,33 @@ async fn a_body_without_the_right_secret_is_not_kept_and_a_large_one_not_read() 
     assert_eq!(post(&app, ROUTE, reqwest::Body::wrap_stream(pieces)).await.status, 401);
     store.wait_for_records(1).await;
     assert!(app.dead_letters().await.is_empty());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_send_nothing_do_not_keep_out_who_has_the_secret() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        let mut stranger = TcpStream::connect(app.address()).await.expect("a connection");
+        let head =
+            "POST /mapi/alert/ntopng HTTP/1.1\r\nhost: a\r\ncontent-length: 1048576\r\n\r\n{";
+        stranger.write_all(head.as_bytes()).await.expect("sent");
+        strangers.push(stranger);
+    }
+    let body = json!({"version": "0.2", "alerts": [host("10.44.0.1", "engage", 0)]}).to_string();
+    let begin = Instant::now();
+    let request = app.post(ROUTE).bearer_auth(TOKEN).header("prefer", "respond-async").body(body);
+    assert_eq!(Answer::of(request).await.status, 202);
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    for mut stranger in strangers {
+        let mut answer = [0; 12];
+        let read = stranger.read_exact(&mut answer);
+        timeout(Duration::from_secs(15), read).await.expect("in time").expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 401");
+    }
+    store.wait_for_records(1).await;
     app.stop().await;
 }
 

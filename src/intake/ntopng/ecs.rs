@@ -14,10 +14,11 @@
 use serde_json::{Map, Value};
 
 use super::{
+    address::bare,
     codes::{self, Table},
     html,
     key::key,
-    native, severity, told, traffic,
+    native, put, severity, told,
     values::{self, Values},
     version::{Generation, Version},
 };
@@ -56,15 +57,22 @@ pub fn decode(object: &Map<String, Value>, declared: Option<Version>) -> Alert {
     // What the document itself says comes before what follows from ntopng's own form.
     about.fields.retain(|(name, _)| !fields.iter().any(|(own, _)| own == name));
     about.fields.extend(fields);
+    let is_lost =
+        |message: &Value| message.as_str().is_some_and(|text| text.trim_start().starts_with('{'));
+    if !is_whole && object.get("message").is_some_and(is_lost) {
+        alert.tag("repaired");
+    }
+    let about = alert.about.get_or_insert_default();
     if !is_whole {
-        traffic::add_observer(about, None);
-        traffic::put(about, "rule.ruleset", Some("ntopng"));
+        native::add_observer(about, None);
+        put(about, "rule.ruleset", Some("ntopng"));
     }
     let category = object.get("event").and_then(|event| event.get("category"));
-    traffic::put(about, "event.category", category.cloned());
+    put(about, "event.category", category.cloned());
     let title = object.get("rule").and_then(|rule| rule.get("name")).and_then(Value::as_str);
-    if is_whole {
-        traffic::put(about, "rule.description", title.map(html::text));
+    if is_whole && title.is_some() {
+        about.fields.retain(|(name, _)| name != "rule.description");
+        put(about, "rule.description", title.map(html::text));
     }
     alert.original = Some(native::original(object));
     alert
@@ -109,7 +117,7 @@ fn outer(object: &Map<String, Value>) -> Alert {
     let ends =
         ["source", "destination"].map(|name| Values::of(part(name), &mut lenient).text("ip"));
     for ip in ends.into_iter().flatten() {
-        alert.concerns("host", &traffic::bare(&ip));
+        alert.concerns("host", &bare(&ip));
     }
     if lenient.wrong || at.is_none() {
         alert.tag("repaired");

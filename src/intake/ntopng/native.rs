@@ -1,16 +1,19 @@
 //! An alert in ntopng's own form → [`Alert`].
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
+    address::{add_named, bare},
     codes::Table,
+    entity,
+    flow::{self, Flow},
     html,
     key::key,
+    put,
     sentence::sentence,
     severity,
     told::{self, Action, Told},
-    traffic::{self, Flow},
     version::{Generation, Version},
 };
 use crate::{
@@ -28,24 +31,25 @@ pub fn decode(
     let told = told::read(object, generation, declared, &mut lenient);
     let mut alert = Alert::of(Source::Ntopng);
     let mut about = About::default();
-    traffic::add_observer(&mut about, told.ifid);
+    add_observer(&mut about, told.ifid);
     let is_flow = told.entity.name == "flow";
-    let flow = is_flow.then(|| traffic::add_flow(&mut about, object, &told, &mut lenient));
+    let flow = is_flow.then(|| flow::add(&mut about, object, &told, &mut lenient));
     match &flow {
-        Some(flow) => traffic::concern_hosts(&mut alert, flow),
-        None => traffic::add_entity(&mut alert, &mut about, object, &told, &mut lenient),
+        Some(flow) => flow::concern_hosts(&mut alert, flow),
+        None => entity::add(&mut alert, &mut about, object, &told, &mut lenient),
     }
-    traffic::concern_pools(&mut alert, object, &mut lenient);
+    entity::concern_pools(&mut alert, object, &mut lenient);
     let said = told.message.as_deref().map(html::text).filter(|text| !text.is_empty());
     if let Some(said) = &said {
-        traffic::add_named(&mut about, said);
+        add_named(&mut about, said);
     }
     let message = said.unwrap_or_else(|| html::text(&sentence(&told, flow.as_ref())));
     alert.rule = Named { id: rule_id(&told), name: Some(told.kind.name.clone().into_owned()) };
-    traffic::put(&mut about, "rule.ruleset", Some("ntopng"));
+    put(&mut about, "rule.ruleset", Some("ntopng"));
+    put(&mut about, "rule.description", description(&told));
     let category = told.category.as_ref().map(|category| category.name.clone().into_owned());
-    traffic::put(&mut about, "rule.category", category);
-    traffic::put(&mut about, "event.code", told.kind.number.map(|number| number.to_string()));
+    put(&mut about, "rule.category", category);
+    put(&mut about, "event.code", told.kind.number.map(|number| number.to_string()));
     alert.severity =
         told.severity.as_deref().and_then(severity::percent).unwrap_or(UNKNOWN_SEVERITY);
     live(&mut alert, &told, flow.as_ref());
@@ -57,6 +61,15 @@ pub fn decode(
         alert.tag("repaired");
     }
     alert
+}
+
+/// What the names of its kind leave open: `bytes, every 5mins`, `flow status blacklisted`.
+fn description(told: &Told) -> Option<String> {
+    let subtype = Some(told.subtype.clone()).filter(|subtype| !subtype.is_empty());
+    let engine = told.engine.as_ref().map(|engine| format!("every {engine}"));
+    let status = told.flow_status.as_ref().map(|status| format!("flow status {}", status.name));
+    let parts: Vec<_> = [subtype, engine, status].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// `host-20`, `type-17`: a number alone means another thing for another entity.
@@ -80,7 +93,7 @@ pub fn original(object: &Map<String, Value>) -> String {
 fn live(alert: &mut Alert, told: &Told, flow: Option<&Flow>) {
     if told.action == Action::Store {
         alert.phase = Phase::Stored;
-        alert.start = traffic::earlier(told.first_seen, told.at).or(told.end);
+        alert.start = earlier(told.first_seen, told.at).or(told.end);
         alert.end = told.end.max(told.at).or(alert.start);
         alert.id = Some(stored_key(told, flow));
         if told.is_acknowledged {
@@ -115,7 +128,7 @@ fn series_key(told: &Told, began: Option<Timestamp>) -> String {
         "ntopng",
         &ifid,
         &told.entity.name,
-        &traffic::bare(&told.value),
+        &bare(&told.value),
         &told.kind.name,
         &told.subtype,
         &told.granularity,
@@ -135,4 +148,19 @@ fn stored_key(told: &Told, flow: Option<&Flow>) -> String {
     let flow = flow.map(|flow| format!("{flow:?}")).unwrap_or_default();
     let message = told.message.as_deref().unwrap_or_default();
     key(&["ntopng", "store", &series_key(told, None), &at, &first, message, &details, &flow])
+}
+
+/// What every record of ntopng has: who saw it.
+pub fn add_observer(about: &mut About, ifid: Option<i64>) {
+    about.fields.push(("observer.vendor".to_owned(), json!("ntop")));
+    about.fields.push(("observer.product".to_owned(), json!("ntopng")));
+    put(about, "observer.ingress.interface.id", ifid.map(|id| id.to_string()));
+}
+
+/// The earlier of two times that are there.
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }

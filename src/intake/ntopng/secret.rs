@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::mend::mended;
+use crate::secrets::WebhookToken;
 
 /// The first level of a body; of a body with several secrets none counts.
 #[derive(Deserialize)]
@@ -13,9 +14,9 @@ struct Head<'a> {
     sharedsecret: Option<Cow<'a, str>>,
 }
 
-/// What a body gives as its `sharedsecret`.
+/// What a body gives as its `sharedsecret`, if it can be a secret of ours.
 #[must_use]
-pub fn in_body(body: &[u8]) -> Option<String> {
+pub fn in_body(body: &[u8]) -> Option<WebhookToken> {
     let text = str::from_utf8(body).ok()?;
     // Nearly every body without one ends here.
     if !text.contains("sharedsecret") {
@@ -23,12 +24,9 @@ pub fn in_body(body: &[u8]) -> Option<String> {
     }
     let read = |text: &str| {
         let head: Result<Head, _> = serde_json::from_str(text);
-        head.map(|head| head.sharedsecret.map(Cow::into_owned))
+        head.map(|head| head.sharedsecret.and_then(|secret| secret.parse().ok()))
     };
-    match read(text) {
-        Ok(secret) => secret,
-        Err(_) => read(&mended(text)?).ok()?,
-    }
+    read(text).or_else(|fault| read(&mended(text).ok_or(fault)?)).ok()?
 }
 
 #[cfg(test)]
@@ -38,19 +36,30 @@ mod tests {
     #[test]
     fn one_secret_on_the_first_level_counts() {
         for (body, want) in [
-            (r#"{"version":"0.2","sharedsecret":"s","alerts":[]}"#, Some("s")),
-            (r#"{"alerts":[{"a":{"b":[1]}}],"sharedsecret":"s\u0073"}"#, Some("ss")),
-            (r#"{"alerts":[{"alert_json":"{"a":"b"}"}],"sharedsecret":"s"}"#, Some("s")),
+            (
+                r#"{"version":"0.2","sharedsecret":"0123456789abcdef","alerts":[]}"#,
+                Some("0123456789abcdef"),
+            ),
+            (
+                r#"{"alerts":[{"a":{"b":[1]}}],"sharedsecret":"0123456789abcde\u0066"}"#,
+                Some("0123456789abcdef"),
+            ),
+            (
+                r#"{"alerts":[{"alert_json":"{"a":"b"}"}],"sharedsecret":"0123456789abcdef"}"#,
+                Some("0123456789abcdef"),
+            ),
             (r#"{"sharedsecret":"a","sharedsecret":"b"}"#, None),
-            (r#"{"alerts":[{"sharedsecret":"s"}]}"#, None),
-            (r#"[{"sharedsecret":"s"}]"#, None),
-            (r#"{"sharedsecret":["s"]}"#, None),
+            (r#"{"alerts":[{"sharedsecret":"0123456789abcdef"}]}"#, None),
+            (r#"[{"sharedsecret":"0123456789abcdef"}]"#, None),
+            (r#"{"sharedsecret":["0123456789abcdef"]}"#, None),
             (r#"{"sharedsecret":null}"#, None),
-            (r#"{"sharedsecret":"s""#, None),
-            ("sharedsecret=s", None),
+            (r#"{"sharedsecret":"0123456789abcdef""#, None),
+            ("sharedsecret=0123456789abcdef", None),
+            (r#"{"sharedsecret":"short"}"#, None),
             ("", None),
         ] {
-            assert_eq!(in_body(body.as_bytes()).as_deref(), want, "{body}");
+            let secret = in_body(body.as_bytes());
+            assert_eq!(secret.as_ref().map(WebhookToken::expose), want, "{body}");
         }
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
+    address::bare,
+    flow::{End, Flow},
     told::Told,
-    traffic::{End, Flow, bare},
 };
 
 /// Words that are written in capitals.

@@ -207,6 +207,7 @@ fn a_flow_of_4_2_fills_the_fields_of_its_traffic() {
         ("network.protocol", json!("dns")),
         ("network.application", json!("http")),
         ("rule.ruleset", json!("ntopng")),
+        ("rule.description", json!("flow status malicious_signature")),
     ] {
         assert_eq!(field(&told, name), want, "{name}");
     }
@@ -330,6 +331,21 @@ fn each_kind_of_entity_has_its_tag_and_its_fields() {
     }
     let old = alert(engaged_a());
     assert_eq!(old.tags, ["interface:2"], "the same interface as that of today's `2`");
+}
+
+#[test]
+fn how_often_something_is_looked_at_is_told_by_its_name() {
+    for (body, want) in [
+        (engaged_a(), "min_bytes, every min"),
+        (with(engaged_a(), json!({"alert_key": "5mins_dns"})), "5mins_dns, every 5mins"),
+        (with(engaged_a(), json!({"alert_key": "syn", "alert_engine": 3})), "syn, every day"),
+        (engaged_b(), "bytes, every min"),
+        (with(engaged_b(), json!({"alert_granularity": 3600})), "bytes, every hour"),
+        (with(engaged_b(), json!({"alert_granularity": 0})), "bytes"),
+        (host_c(), "every min"),
+    ] {
+        assert_eq!(field(&alert(body.clone()), "rule.description"), want, "{body}");
+    }
 }
 
 #[test]
@@ -523,6 +539,7 @@ fn a_document_of_the_elasticsearch_recipient_keeps_its_fields_and_tells_more_by_
         (field(&broken, "source.ip"), broken.message.as_deref()),
         (json!("192.168.1.29"), Some("Low Goodput Ratio"))
     );
+    assert!(broken.tags.iter().any(|tag| tag == "repaired"));
     let said = alert(with(ecs(), json!({"message": "in <b>words</b>"})));
     assert_eq!(said.message.as_deref(), Some("in words"));
     assert_ne!(said.id, broken.id);

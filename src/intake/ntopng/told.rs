@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
-    codes::Table,
+    codes::{self, Table},
     severity,
     values::{self, Coded, Values},
     version::{Generation, Version},
@@ -54,6 +54,8 @@ pub struct Told {
     pub subtype: String,
     /// How often it is looked at, as the sender has it.
     pub granularity: String,
+    /// ntopng's name for that: `min`, `5mins`, `hour`, `day`.
+    pub engine: Option<Cow<'static, str>>,
     /// When it happened or began.
     pub at: Option<Timestamp>,
     /// When it ended, or was heard of last.
@@ -133,6 +135,8 @@ pub fn read(
         let told = details.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
         message = message.or_else(|| told.map(str::to_owned));
     }
+    let subtype = values.text(names.subtype).unwrap_or_default();
+    let engine = engine(&mut values, &names, version, &subtype);
     let at = names.times.iter().find_map(|key| values.time(key));
     let flow_status = values.coded("flow_status", Table::FlowStatus, version);
     Told {
@@ -141,7 +145,6 @@ pub fn read(
         ifid: values.integer("ifid"),
         action: action(&mut values),
         kind: values.coded(names.kind, table, version).unwrap_or(Coded::none()),
-        subtype: values.text(names.subtype).unwrap_or_default(),
         granularity: values.label(names.granularity).unwrap_or_default(),
         end: names.ends.iter().find_map(|key| values.time(key)),
         first_seen: values.time("first_seen"),
@@ -149,6 +152,8 @@ pub fn read(
         is_acknowledged: values.flag("acknowledged"),
         flow_status: flow_status.or(of_flow),
         at,
+        engine,
+        subtype,
         entity,
         value: value.unwrap_or_default(),
         table,
@@ -178,6 +183,24 @@ fn table(entity: &Coded, number: Option<i64>) -> Table {
         "host" => Table::HostAlert,
         _ => Table::OtherAlert,
     }
+}
+
+/// Up to 3.9 the first part of `min_bytes`; later a number of seconds, of which 0 is none.
+fn engine(
+    values: &mut Values,
+    names: &Names,
+    version: Version,
+    subtype: &str,
+) -> Option<Cow<'static, str>> {
+    if let Some(engine) = values.coded("alert_engine", Table::Engine, version) {
+        return Some(engine.name);
+    }
+    let first = subtype.split('_').next().unwrap_or_default();
+    if codes::number(Table::Engine, first, version).is_some() {
+        return Some(first.to_owned().into());
+    }
+    let seconds = values.positive(names.granularity)?;
+    codes::name(Table::Granularity, seconds, version).map(Cow::Borrowed)
 }
 
 fn action(values: &mut Values) -> Action {
