@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ALERTS;
+use super::{ALERTS, OF_GRAFANA};
 use crate::intake::masked::masked;
 
 /// The longest `event.original`, in bytes: OpenSearch takes no longer term for a keyword than 32,766.
@@ -37,7 +37,7 @@ impl Group {
             _ => 0.0,
         };
         let (status, external_url) = (text("status"), text("externalURL"));
-        let is_grafana = object.contains_key("orgId");
+        let is_grafana = object.contains_key(OF_GRAFANA);
         object.retain(|key, value| !LEFT_OUT.contains(&key.as_str()) && !says_nothing(value));
         if length(&object) > LONGEST_HEAD {
             object.values_mut().for_each(|value| shorten(value, LONG));

@@ -147,6 +147,23 @@ fn grafana_tells_more() {
 }
 
 #[test]
+fn only_a_test_of_a_contact_point_is_one() {
+    let body = |change: &dyn Fn(&mut Value)| {
+        let mut body = post();
+        body["orgId"] = json!(1);
+        body["groupKey"] = json!("webhook-cc8d4495b2d94cc4-1795311965");
+        change(&mut body);
+        is_test(body.to_string().as_bytes())
+    };
+    assert!(body(&|_| {}));
+    assert!(!body(&|body| body["groupKey"] = json!("{}:{alertname=\"-cc8d4495b2d94cc4-\"}")));
+    assert!(!body(&|body| body["groupKey"] = json!("webhook-other-1795311965")));
+    assert!(!body(&|body| drop(body.as_object_mut().unwrap().remove("orgId"))));
+    assert!(!body(&|body| body["alerts"] = json!([])));
+    assert!(!is_test(b"orgId") && !is_test(post().to_string().as_bytes()));
+}
+
+#[test]
 fn labels_tell_which_host_and_which_traffic() {
     for (labels, want, tags) in [
         (json!({"instance": "10.0.0.1:9100"}), vec!["host.ip=10.0.0.1"], vec!["host:10.0.0.1"]),
