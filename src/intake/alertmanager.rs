@@ -97,7 +97,7 @@ pub fn decode(mut object: Map<String, Value>) -> Vec<Result<Alert, Undecodable>>
             return fault(format!("no `{ALERTS}` of Alertmanager in it (keys: {keys})"));
         }
     };
-    let group = Group::of(object);
+    let group = Group::of(object, alerts.len());
     let read = |alert| match alert {
         Value::Object(alert) => one::decode(alert, &group),
         other => Err(Undecodable(format!("an alert is {} instead of an object", kind_of(&other)))),

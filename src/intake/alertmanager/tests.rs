@@ -276,6 +276,14 @@ fn what_is_kept_of_the_post_is_json_bounded_and_of_this_alert_alone() {
         let kept: Value = serde_json::from_str(&original).unwrap();
         assert_eq!(kept["alerts"].as_array().map(Vec::len), Some(1), "{kept}");
     }
+    // However many alerts there are, the group takes no more room than the post.
+    let mut body = post();
+    body["groupLabels"] = json!({"x": "y".repeat(5_000)});
+    let alert = body["alerts"][0].clone();
+    body["alerts"] = vec![alert; 8_192].into();
+    let kept: usize =
+        read(body).iter().filter_map(|alert| Some(alert.original.as_ref()?.len())).sum();
+    assert!(kept < 10 << 20, "{kept}");
     let original =
         one(|alert| alert["labels"]["url"] = json!("http://h/?token=s3cret")).original.unwrap();
     assert!(original.contains("token=***") && original.contains("groupKey"), "{original}");
