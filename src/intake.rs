@@ -108,6 +108,7 @@ pub fn is_test_post(body: &[u8]) -> bool {
     body.is_empty()
         || body.starts_with(CHANNEL_TEST.as_bytes())
         || graylog::is_test(body)
+        || alertmanager::is_test(body)
         || ntopng::is_test(body)
 }
 

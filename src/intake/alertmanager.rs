@@ -39,11 +39,40 @@ const ALERTS: &str = "alerts";
 /// Keys that only these bodies have.
 const OF_GROUPS: [&str; 3] = ["groupLabels", "commonLabels", "groupKey"];
 
+/// The key that Grafana adds to each post.
+const OF_GRAFANA: &str = "orgId";
+/// Tests are small; larger bodies are not looked at, in bytes.
+const LONGEST_TEST: usize = 32 << 10;
+
 /// Whether an object is one of Alertmanager's, wherever it was posted to.
 pub fn recognises(object: &Map<String, Value>) -> bool {
     let Some(Value::Array(alerts)) = object.get(ALERTS) else { return false };
     let has_labels = |alert: &Value| alert.get("labels").is_some_and(Value::is_object);
     OF_GROUPS.iter().any(|key| object.contains_key(*key)) || alerts.first().is_some_and(has_labels)
+}
+
+/// Whether a body is what Grafana posts when somebody tests a contact point. No group has such a key:
+/// theirs begin with a brace, that of a test is `NAME-FINGERPRINT-SECONDS`.
+///
+/// Source: `TestNotifier` of `notify/test_receivers.go` of Grafana's alerting.
+pub fn is_test(body: &[u8]) -> bool {
+    let Some(text) = str::from_utf8(body).ok().filter(|text| text.len() <= LONGEST_TEST) else {
+        return false;
+    };
+    // Nearly every body ends here.
+    if !text.contains(OF_GRAFANA) {
+        return false;
+    }
+    let Ok((Value::Object(object), _)) = super::parse(body) else { return false };
+    let group = object.get("groupKey").and_then(Value::as_str).unwrap_or_default();
+    let Some(Value::Array(alerts)) = object.get(ALERTS) else { return false };
+    let is_named = |alert: &Value| {
+        let fingerprint = alert.get("fingerprint").and_then(Value::as_str);
+        fingerprint.is_some_and(|one| !one.is_empty() && group.contains(&format!("-{one}-")))
+    };
+    object.contains_key(OF_GRAFANA)
+        && !group.starts_with('{')
+        && alerts.first().is_some_and(is_named)
 }
 
 /// The alerts of an object: of a whole post, or one alone.
@@ -68,7 +97,7 @@ pub fn decode(mut object: Map<String, Value>) -> Vec<Result<Alert, Undecodable>>
             return fault(format!("no `{ALERTS}` of Alertmanager in it (keys: {keys})"));
         }
     };
-    let group = Group::of(object);
+    let group = Group::of(object, alerts.len());
     let read = |alert| match alert {
         Value::Object(alert) => one::decode(alert, &group),
         other => Err(Undecodable(format!("an alert is {} instead of an object", kind_of(&other)))),

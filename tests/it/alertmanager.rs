@@ -5,8 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use alertloop::{
+    intake::{Encoding, Envelope},
+    lifecycle,
+    record::{self, Naming, Receipt, Write, fields::FieldSet, index_name::IndexName},
+};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 use crate::{
     alertmanager, store,
@@ -259,4 +265,83 @@ async fn what_finds_the_spool_full_comes_again() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_out_of_a_post_is_told() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let login = format!("{BEARER}\n        max_alerts: 2");
+    let manager = alertmanager!(&app.url(ROUTE), TOKEN, &login, "alertname");
+    let start = a_minute_ago();
+    manager.put(&["a", "b", "c"].map(|host| firing(host, start))).await;
+    for hit in wait_for(&store, 2, 0).await {
+        let tags = hit["_source"]["tags"].as_array().cloned().unwrap_or_default();
+        assert!(tags.contains(&json!("truncated-alerts")), "{tags:?}");
+    }
+    app.stop().await;
+}
+
+/// The record's document of a post with one alert, as one of two Alertmanagers sends it, received at
+/// the second `at`.
+fn state(over: bool, manager: u8, at: u8) -> Map<String, Value> {
+    let (status, end) = if over {
+        ("resolved", "2026-11-05T15:00:00Z")
+    } else {
+        ("firing", "0001-01-01T00:00:00Z")
+    };
+    let body = json!({"version": "4", "status": status, "groupLabels": {},
+        "externalURL": format!("http://am-{manager}:9093"), "alerts": [{
+            "status": status, "labels": {"alertname": "CertExpires", "instance": "mail.lan:443"},
+            "annotations": {"summary": format!("in {manager} days")}, "fingerprint": "d1b2c3d4e5f60718",
+            "startsAt": "2026-11-05T11:00:00.5Z", "endsAt": end}]})
+    .to_string();
+    let received = format!("2026-11-05T16:00:{at:02}Z").parse().expect("a time");
+    let envelope = Envelope {
+        source: None,
+        received,
+        content_type: String::new(),
+        encoding: Encoding::Identity,
+        body: body.into_bytes(),
+    };
+    let alerts = alertloop::intake::decode(&envelope, 1 << 20).expect("JSON");
+    let alert = alerts.into_iter().next().expect("an alert").expect("read");
+    let hash = record::body_hash(&envelope.body, 0);
+    let index = IndexName::new("arkime_sessions3-*", "%{%y%m%d}").expect("a pattern");
+    let naming = Naming { index, time_field: "firstPacket".to_owned() };
+    let record =
+        record::build(&alert, Receipt { received, hash: &hash }, &naming, &FieldSet::everything());
+    assert_eq!(
+        (record.write, record.id.as_str()),
+        (Write::Merge, "261105-d1b2c3d4e5f60718-1793876400500")
+    );
+    serde_json::from_str(&record.document).expect("JSON")
+}
+
+proptest! {
+    #[test]
+    fn any_order_of_posts_of_two_alertmanagers_gives_the_one_right_record(
+        (states, shuffled) in prop::collection::vec((any::<bool>(), 0..2_u8, 0..60_u8), 1..8)
+            .prop_flat_map(|states| {
+                let twice: Vec<_> = states.iter().chain(&states).copied().collect();
+                (Just(states), Just(twice).prop_shuffle())
+            })
+    ) {
+        let fold = |states: &[(bool, u8, u8)]| {
+            states.iter().map(|(over, manager, at)| state(*over, *manager, *at)).reduce(lifecycle::merge)
+        };
+        let one = fold(&states).expect("one at least");
+        let again = fold(&shuffled);
+        prop_assert_eq!(Some(&one), again.as_ref());
+        let is_over = states.iter().any(|(over, _, _)| *over);
+        let (action, end, duration) = if is_over {
+            ("released", "2026-11-05T15:00:00.000Z", Some(json!(14_399_500_000_000_i64)))
+        } else {
+            ("engaged", "2026-11-05T11:00:00.500Z", None)
+        };
+        prop_assert_eq!(&one["event"]["action"], action);
+        prop_assert_eq!((&one["event"]["end"], &one["lastPacket"]), (&json!(end), &json!(end)));
+        prop_assert_eq!(&one["event"]["start"], "2026-11-05T11:00:00.500Z");
+        prop_assert_eq!(one["event"].get("duration"), duration.as_ref());
+    }
 }

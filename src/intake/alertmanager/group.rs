@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ALERTS;
+use super::{ALERTS, OF_GRAFANA};
 use crate::intake::masked::masked;
 
 /// The longest `event.original`, in bytes: OpenSearch takes no longer term for a keyword than 32,766.
@@ -11,6 +11,9 @@ const LONGEST: usize = 30 << 10;
 const LONG: usize = 1 << 10;
 /// What is said of the group is no longer, in bytes: it stands in the record of each of its alerts.
 const LONGEST_HEAD: usize = 8 << 10;
+/// So much is always left of it, and in all records of a post together it takes at most so much.
+const SHORTEST_HEAD: usize = 512;
+const ALL_HEADS: usize = 4 << 20;
 /// What each alert says too, or nobody needs.
 const LEFT_OUT: [&str; 3] = ["commonLabels", "commonAnnotations", "message"];
 
@@ -28,8 +31,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// Takes what stands beside the alerts.
-    pub fn of(mut object: Map<String, Value>) -> Self {
+    /// Takes what stands beside so many alerts.
+    pub fn of(mut object: Map<String, Value>, alerts: usize) -> Self {
         let text = |key: &str| object.get(key).and_then(Value::as_str).map(str::to_owned);
         let left_out = match object.get("truncatedAlerts") {
             Some(Value::Number(number)) => number.as_f64().unwrap_or_default(),
@@ -37,12 +40,13 @@ impl Group {
             _ => 0.0,
         };
         let (status, external_url) = (text("status"), text("externalURL"));
-        let is_grafana = object.contains_key("orgId");
+        let is_grafana = object.contains_key(OF_GRAFANA);
         object.retain(|key, value| !LEFT_OUT.contains(&key.as_str()) && !says_nothing(value));
-        if length(&object) > LONGEST_HEAD {
-            object.values_mut().for_each(|value| shorten(value, LONG));
+        let most = (ALL_HEADS / alerts.max(1)).clamp(SHORTEST_HEAD, LONGEST_HEAD);
+        if length(&object) > most {
+            object.values_mut().for_each(|value| shorten(value, LONG.min(most / 4)));
         }
-        if length(&object) > LONGEST_HEAD {
+        if length(&object) > most {
             object.clear();
         }
         Self { status, external_url, is_truncated: left_out > 0.0, is_grafana, head: object }

@@ -147,6 +147,23 @@ fn grafana_tells_more() {
 }
 
 #[test]
+fn only_a_test_of_a_contact_point_is_one() {
+    let body = |change: &dyn Fn(&mut Value)| {
+        let mut body = post();
+        body["orgId"] = json!(1);
+        body["groupKey"] = json!("webhook-cc8d4495b2d94cc4-1795311965");
+        change(&mut body);
+        is_test(body.to_string().as_bytes())
+    };
+    assert!(body(&|_| {}));
+    assert!(!body(&|body| body["groupKey"] = json!("{}:{alertname=\"-cc8d4495b2d94cc4-\"}")));
+    assert!(!body(&|body| body["groupKey"] = json!("webhook-other-1795311965")));
+    assert!(!body(&|body| drop(body.as_object_mut().unwrap().remove("orgId"))));
+    assert!(!body(&|body| body["alerts"] = json!([])));
+    assert!(!is_test(b"orgId") && !is_test(post().to_string().as_bytes()));
+}
+
+#[test]
 fn labels_tell_which_host_and_which_traffic() {
     for (labels, want, tags) in [
         (json!({"instance": "10.0.0.1:9100"}), vec!["host.ip=10.0.0.1"], vec!["host:10.0.0.1"]),
@@ -259,6 +276,14 @@ fn what_is_kept_of_the_post_is_json_bounded_and_of_this_alert_alone() {
         let kept: Value = serde_json::from_str(&original).unwrap();
         assert_eq!(kept["alerts"].as_array().map(Vec::len), Some(1), "{kept}");
     }
+    // However many alerts there are, the group takes no more room than the post.
+    let mut body = post();
+    body["groupLabels"] = json!({"x": "y".repeat(5_000)});
+    let alert = body["alerts"][0].clone();
+    body["alerts"] = vec![alert; 8_192].into();
+    let kept: usize =
+        read(body).iter().filter_map(|alert| Some(alert.original.as_ref()?.len())).sum();
+    assert!(kept < 10 << 20, "{kept}");
     let original =
         one(|alert| alert["labels"]["url"] = json!("http://h/?token=s3cret")).original.unwrap();
     assert!(original.contains("token=***") && original.contains("groupKey"), "{original}");
