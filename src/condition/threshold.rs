@@ -408,11 +408,14 @@ mod tests {
             "entity = \"network\"\nnetworks = [\"10.0.0.0/8\", \"::/0\"]",
             "entity = \"network\"\nnetworks = [\"11.0.0.0/8\"]\noperator = \"lt\"",
         ] {
-            all_metrics(who, &sided).iter().for_each(|one| scripts(one, &mut found));
+            for one in all_metrics(who, &sided) {
+                scripts(&one, &mut found);
+            }
         }
         let interface = "entity = \"interface\"\ninterfaces = [\"a\"]\noperator = \"lt\"";
-        let own = all_metrics(interface, &["bytes", "flows", "active"]);
-        own.iter().for_each(|one| scripts(one, &mut found));
+        for one in all_metrics(interface, &["bytes", "flows", "active"]) {
+            scripts(&one, &mut found);
+        }
         // Keys; four of each of two metrics; more and less.
         assert_eq!(found.len(), 1 + 8 + 2, "{found:#?}");
         assert!(found.iter().all(|script| !script.contains("{{")), "a template to the store");

@@ -263,7 +263,7 @@ impl Scene {
     ) -> BTreeMap<String, Value> {
         let mut seen = BTreeMap::new();
         let mut count = 0;
-        let wait = async {
+        let looking = async {
             loop {
                 let all = self.store.records().await.into_iter().map(|hit| hit["_source"].clone());
                 let own = all.filter(|one| one["rule"]["id"] == json!(self.monitors[name]));
@@ -282,7 +282,7 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let came = tokio::time::timeout(Duration::from_mins(1), wait).await.is_ok();
+        let came = tokio::time::timeout(Duration::from_mins(1), looking).await.is_ok();
         let letters = if came { Vec::new() } else { self.app.dead_letters().await };
         assert!(
             came,
@@ -294,7 +294,7 @@ impl Scene {
 
     /// Waits until an engaged record says this.
     async fn wait_for_reason(&self, name: &str, tag: &str, want: &str) {
-        let wait = async {
+        let looking = async {
             loop {
                 let all = self.store.records().await;
                 let says = |hit: &Value| {
@@ -309,7 +309,7 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), wait).await.expect("it says so");
+        tokio::time::timeout(Duration::from_mins(1), looking).await.expect("it says so");
     }
 
     async fn end(self) {
@@ -480,5 +480,32 @@ async fn a_crossing_whose_webhook_is_lost_is_told_by_the_alerting_api_alone() {
     assert_eq!(one["tags"], json!(["host:10.7.0.3", "reconciled"]));
     scene.run(end + 60_000).await;
     scene.wait_for("hosts", "released", &both).await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_the_store_can_keep_do_not_become_more_at_each_run() {
+    let store = roomy(store!(alerting)).await;
+    let _alone = support::provisioning(&store).await;
+    let [hosts, _] = conditions();
+    let scene = Scene::new(store, &[hosts], &[]).await;
+    let end = Timestamp::now().as_millisecond() / 60_000 * 60_000;
+    let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let one = |n: u32| {
+        let host = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
+        session(host, peer, [2 * MEGABYTE + i64::from(n), 0], end - 1)
+    };
+    keep(&scene.store, &(0..700).map(one).collect::<Vec<_>>()).await;
+    // The peer has all of it, and then those with the most.
+    let mut want: BTreeSet<_> =
+        (201..700).map(|n: u32| format!("host:10.0.{}.{}", n / 256, n % 256)).collect();
+    want.insert("host:::1".to_owned());
+    for _ in 0..3 {
+        scene.run(end).await;
+        scene.wait_for("hosts", "engaged", &want).await;
+    }
+    let path = format!("_plugins/_alerting/monitors/alerts?monitorId={}", scene.monitors["hosts"]);
+    let alerts = scene.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+    assert_eq!(alerts["totalAlerts"], 500);
     scene.end().await;
 }

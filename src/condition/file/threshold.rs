@@ -342,9 +342,9 @@ mod tests {
             ),
             (&HOST.replace("min", "week"), "line 5: `every` of a threshold_cross is one of minute"),
             (&HOST.replace("every", "timezone"), "`every` is missing: one of minute, 5mins"),
-            (&HOST.replace("9", "\"9 km\""), "line 6: `threshold` here is a number of bytes"),
-            (&HOST.replace("9", "-9"), "line 6: `threshold` here cannot be negative"),
-            (&HOST.replace("9", "[9]"), "line 6: `threshold` here is a number of bytes"),
+            (&HOST.replace('9', "\"9 km\""), "line 6: `threshold` here is a number of bytes"),
+            (&HOST.replace('9', "-9"), "line 6: `threshold` here cannot be negative"),
+            (&HOST.replace('9', "[9]"), "line 6: `threshold` here is a number of bytes"),
             (&HOST.replace("threshold", "delay"), "`threshold` is missing: a number, or a text"),
             (network, "`networks` is missing: must be a list such as"),
         ] {
