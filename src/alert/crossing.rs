@@ -242,10 +242,8 @@ impl Unit {
     pub fn shown(self, number: f64) -> String {
         match self {
             Self::Bytes => bytes(number),
-            Self::Packets if number == 1.0 => "1 Pkt".to_owned(),
-            Self::Packets => format!("{} Pkts", grouped(number)),
-            Self::Flows if number == 1.0 => "1 Flow".to_owned(),
-            Self::Flows => format!("{} Flows", grouped(number)),
+            Self::Packets => counted(number, "Pkt"),
+            Self::Flows => counted(number, "Flow"),
             Self::Seconds => seconds(number),
             Self::Any => rounded(number, 3),
         }
@@ -357,12 +355,19 @@ fn bytes(number: f64) -> String {
         (1_048_576.0, "MB"),
         (1_024.0, "KB"),
     ];
-    if number == 1.0 {
-        return "1 Byte".to_owned();
-    }
     match UNITS.into_iter().find(|(size, _)| number >= *size) {
         Some((size, unit)) => format!("{} {unit}", rounded(number / size, 2)),
-        None => format!("{} Bytes", rounded(number, 2)),
+        None => match rounded(number, 2).as_str() {
+            "1" => "1 Byte".to_owned(),
+            many => format!("{many} Bytes"),
+        },
+    }
+}
+
+fn counted(number: f64, what: &str) -> String {
+    match grouped(number).as_str() {
+        "1" => format!("1 {what}"),
+        many => format!("{many} {what}s"),
     }
 }
 

@@ -38,15 +38,18 @@ pub mod quantity;
 
 use networks::{Cidr, cuts};
 
-/// How many entities are read at once. Each page looks at all sessions anew, so there should be
-/// few; 65,535 is the most that a store as shipped answers with (`search.max_buckets`).
-const PAGE: u32 = 10_000;
+/// How many entities are looked at in one search. Each page looks at all sessions anew, so there
+/// should be one; a store as shipped answers with 65,535 at most (`search.max_buckets`).
+const PAGE: u32 = 50_000;
+/// How many of them may cross it at once. Alerting reads 500 alerts of a monitor before it looks
+/// (`MAX_BUCKET_LEVEL_MONITOR_ALERT_SEARCH_COUNT`), and makes a second alert, at each run, for every
+/// bucket of which it has not read the one that is there (seen on 3.4.0).
+const MOST: u32 = 500;
 
 const KEYS: &str = include_str!("threshold/keys.painless");
 const SIDES_MAP: &str = include_str!("threshold/sides_map.painless");
 const ACTIVE_INIT: &str = include_str!("threshold/active_init.painless");
 const ACTIVE_MAP: &str = include_str!("threshold/active_map.painless");
-const ACTIVE_COMBINE: &str = include_str!("threshold/active_combine.painless");
 const ACTIVE_REDUCE: &str = include_str!("threshold/active_reduce.painless");
 
 /// A threshold, and who may cross it.
@@ -231,7 +234,7 @@ impl Threshold {
             "query": {"bool": {"filter": filter, "must_not": must_not}},
             "aggregations": {super::monitor::GROUPS: {
                 "composite": {"size": PAGE, "sources": [source]},
-                "aggregations": {"s0": self.metric(stream)},
+                "aggregations": {"s0": self.metric(stream), "most": self.most()},
                 "meta": {THRESHOLD: self.crossing.told()},
             }},
         })
@@ -303,22 +306,32 @@ impl Threshold {
         json!({"scripted_metric": {
             "init_script": ACTIVE_INIT,
             "map_script": ACTIVE_MAP,
-            "combine_script": ACTIVE_COMBINE,
+            "combine_script": "return state.spans;",
             "reduce_script": ACTIVE_REDUCE,
             "params": {"first": "firstPacket", "last": stream.time_field, "end": "{{period_end}}",
                        "delay": ms(self.delay), "length": ms(self.crossing.every.minutes())},
         }})
     }
 
+    /// Where a bucket has the number.
+    fn path(&self) -> &'static str {
+        let is_scripted =
+            self.crossing.metric.has_sides() || self.crossing.metric == Metric::Active;
+        if is_scripted { "s0.value" } else { "s0" }
+    }
+
+    /// Leaves those that are furthest beyond the threshold, or nearest to it.
+    fn most(&self) -> Value {
+        let order = if self.crossing.is_less { "asc" } else { "desc" };
+        json!({"bucket_sort": {"sort": [{self.path(): {"order": order}}], "size": MOST}})
+    }
+
     /// What makes its trigger choose a bucket.
     #[must_use]
     pub fn trigger(&self) -> Value {
-        let is_scripted =
-            self.crossing.metric.has_sides() || self.crossing.metric == Metric::Active;
-        let path = if is_scripted { "s0.value" } else { "s0" };
         let sign = if self.crossing.is_less { '<' } else { '>' };
         json!({
-            "buckets_path": {"s0": path},
+            "buckets_path": {"s0": self.path()},
             "parent_bucket_path": super::monitor::GROUPS,
             "gap_policy": "skip",
             "script": {"source": format!("return params.s0 {sign} params.t0;"), "lang": "painless",
@@ -345,5 +358,132 @@ impl Condition {
     #[must_use]
     pub fn is_grouped(&self) -> bool {
         !self.group_by().is_empty() || self.threshold().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::condition::file::{Defaults, read};
+
+    fn monitor(lines: &str) -> Value {
+        let defaults = Defaults { index_pattern: "p-*", time_field: "firstPacket" };
+        let text = format!("title = \"t\"\ntype = \"threshold_cross\"\n{lines}");
+        read(&text, "c", defaults).unwrap_or_else(|fault| panic!("{fault}\n{text}")).monitor("ours")
+    }
+
+    fn all_metrics(who: &str, metrics: &[&str]) -> Vec<Value> {
+        let one = |metric: &&str| {
+            monitor(&format!("{who}\nmetric = \"{metric}\"\nevery = \"min\"\nthreshold = 1"))
+        };
+        metrics.iter().map(one).collect()
+    }
+
+    /// Every text below a key `source` or `…_script`, but for what a message's template is.
+    fn scripts(json: &Value, found: &mut std::collections::BTreeSet<String>) {
+        match json {
+            Value::Object(map) => {
+                let own = |key: &str| key != "actions" && key != "params";
+                for (key, value) in map.iter().filter(|(key, _)| own(key)) {
+                    match value {
+                        Value::String(text) if key == "source" || key.ends_with("_script") => {
+                            found.insert(text.clone());
+                        }
+                        other => scripts(other, found),
+                    }
+                }
+            }
+            Value::Array(list) => list.iter().for_each(|one| scripts(one, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn however_many_there_are_they_share_a_few_scripts() {
+        let mut found = std::collections::BTreeSet::new();
+        let sided = ["bytes", "bytes_sent", "bytes_received", "packets_sent", "active", "sum(x)"];
+        for who in [
+            "entity = \"host\"",
+            "entity = \"host\"\nscope = [\"10.0.0.0/8\"]",
+            "entity = \"network\"\nnetworks = [\"10.0.0.0/8\", \"::/0\"]",
+            "entity = \"network\"\nnetworks = [\"11.0.0.0/8\"]\noperator = \"lt\"",
+        ] {
+            for one in all_metrics(who, &sided) {
+                scripts(&one, &mut found);
+            }
+        }
+        let interface = "entity = \"interface\"\ninterfaces = [\"a\"]\noperator = \"lt\"";
+        for one in all_metrics(interface, &["bytes", "flows", "active"]) {
+            scripts(&one, &mut found);
+        }
+        // Keys; four of each of two metrics; more and less.
+        assert_eq!(found.len(), 1 + 8 + 2, "{found:#?}");
+        assert!(found.iter().all(|script| !script.contains("{{")), "a template to the store");
+    }
+
+    #[test]
+    fn the_window_is_aligned_with_the_clock_and_counts_no_session_twice() {
+        for (every, delay, cron, from, to) in [
+            ("min", 0, "* * * * *", "-1m", "-0m"),
+            ("min", 3, "* * * * *", "-4m", "-3m"),
+            ("5mins", 0, "*/5 * * * *", "-5m", "-0m"),
+            ("5mins", 1, "1-59/5 * * * *", "-6m", "-1m"),
+            ("5mins", 7, "2-59/5 * * * *", "-12m", "-7m"),
+            ("hour", 5, "5 * * * *", "-65m", "-5m"),
+            ("day", 30, "30 0 * * *", "-1470m", "-30m"),
+        ] {
+            let lines = format!(
+                "entity = \"host\"\nmetric = \"bytes\"\nevery = \"{every}\"\nthreshold = 1\ndelay = {delay}\ntimezone = \"Europe/Berlin\""
+            );
+            let monitor = monitor(&lines);
+            let want = json!({"cron": {"expression": cron, "timezone": "Europe/Berlin"}});
+            assert_eq!(monitor["schedule"], want);
+            let query = &monitor["inputs"][0]["search"]["query"]["query"]["bool"];
+            let range = &query["filter"][0]["range"]["lastPacket"];
+            let ends = [&range["from"], &range["to"]];
+            assert_eq!(
+                ends,
+                [
+                    &json!(format!("{{{{period_end}}}}||{from}")),
+                    &json!(format!("{{{{period_end}}}}||{to}"))
+                ]
+            );
+            assert_eq!(
+                (&range["include_lower"], &range["include_upper"]),
+                (&json!(true), &json!(false))
+            );
+        }
+    }
+
+    #[test]
+    fn our_own_records_never_count() {
+        for who in [
+            "entity = \"host\"\nquery = \"a:b OR c:d\"",
+            "entity = \"network\"\nnetworks = [\"::/0\"]\noperator = \"lt\"",
+            "entity = \"interface\"",
+        ] {
+            for monitor in all_metrics(who, &["bytes", "active"]) {
+                let query = &monitor["inputs"][0]["search"]["query"]["query"]["bool"];
+                let ours = json!({"term": {"event.module": {"value": "alerting"}}});
+                assert!(query["must_not"].as_array().unwrap().contains(&ours), "{query}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_listed_and_has_too_little_is_looked_for_where_there_are_no_sessions() {
+        for (who, want) in [
+            ("entity = \"host\"\noperator = \"lt\"", false),
+            ("entity = \"network\"\nnetworks = [\"::/0\"]", false),
+            ("entity = \"network\"\nnetworks = [\"::/0\"]\noperator = \"lt\"", true),
+            ("entity = \"interface\"\noperator = \"lt\"", false),
+            ("entity = \"interface\"\ninterfaces = [\"a\"]\noperator = \"lt\"", true),
+        ] {
+            for monitor in all_metrics(who, &["flows"]) {
+                let indices = &monitor["inputs"][0]["search"]["indices"];
+                let has_ours = indices.as_array().unwrap().contains(&json!("alertloop-state*"));
+                assert_eq!(has_ours, want, "{who}");
+            }
+        }
     }
 }

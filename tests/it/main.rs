@@ -49,3 +49,4 @@ mod silence;
 mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;
+mod thresholds;

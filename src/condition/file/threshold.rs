@@ -275,3 +275,114 @@ fn cidrs(given: &Spanned<Value>) -> Read<Vec<Cidr>> {
     }
     Ok(read)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Defaults, read};
+    use crate::condition::Condition;
+
+    fn of(lines: &str) -> Result<Condition, String> {
+        let defaults = Defaults { index_pattern: "arkime_sessions3-*", time_field: "firstPacket" };
+        let text = format!("title = \"t\"\ntype = \"threshold_cross\"\n{lines}");
+        read(&text, "the_file", defaults).map_err(|fault| fault.to_string())
+    }
+
+    const HOST: &str = "entity = \"host\"\nmetric = \"bytes\"\nevery = \"min\"\nthreshold = 9\n";
+
+    #[test]
+    fn a_threshold_is_explained_in_a_sentence() {
+        for (lines, want) in [
+            (
+                HOST,
+                "fires on Minute traffic of a host > 9 Bytes, of arkime_sessions3-*; looks at each full minute, 1 minute after it is over",
+            ),
+            (
+                "entity = \"host\"\nscope = \"10.0.0.0/8\"\nmetric = \"active\"\nevery = \"day\"\noperator = \"lt\"\nthreshold = \"10 min\"\ntimezone = \"Europe/Berlin\"\ndelay = 0\nquery = \"network.protocol:youtube\"",
+                "fires on Daily activity time of a host in 10.0.0.0/8 < 10 min, of network.protocol:youtube of arkime_sessions3-*; looks at each full day (Europe/Berlin), as soon as it is over",
+            ),
+            (
+                "entity = \"network\"\nnetworks = [\"10.0.0.0/8\", \"::/0\", {name = \"lab\", cidr = \"10.1.1.1\"}, \"11.0.0.0/8\"]\nmetric = \"egress\"\nevery = \"hour\"\noperator = \">\"\nthreshold = \"2.5 GB\"\ndelay = 5",
+                "fires on Hourly egress traffic of network 10.0.0.0/8 to 11.0.0.0/8 (4 of them) > 2.5 GB, of arkime_sessions3-*; looks at each full hour, 5 minutes after it is over",
+            ),
+            (
+                "entity = \"interface\"\ninterfaces = [\"a\", \"b\"]\nmetric = \"max(network.packets)\"\nevery = \"5mins\"\nthreshold = \"5k\"\ngrace = 5\nenabled = false",
+                "fires on Five minutes max(network.packets) of interface a, b > 5000, of arkime_sessions3-*; looks at each full 5 minutes, 1 minute after it is over; after an alert 5 minutes of grace; switched off",
+            ),
+        ] {
+            assert_eq!(of(lines).unwrap().explained(), want);
+        }
+        let condition = of(HOST).unwrap();
+        assert_eq!(condition.stream.time_field, "lastPacket", "a session counts when it is over");
+        let other = of(&format!("{HOST}stream.time_field = \"event.end\"")).unwrap();
+        assert_eq!(other.stream.time_field, "event.end");
+    }
+
+    #[test]
+    fn a_bad_file_says_in_which_line_and_what_is_allowed() {
+        let network = "entity = \"network\"\nmetric = \"inner\"\nevery = \"hour\"\nthreshold = 1\n";
+        let interface = HOST.replace("host", "interface");
+        for (lines, want) in [
+            ("", "`entity` is missing: one of host, network, interface"),
+            ("entity = \"vlan\"", "line 3: there is no entity \"vlan\"; there are host, network"),
+            ("entity = \"host\"", "`metric` is missing: one of bytes, packets, flows"),
+            (
+                &HOST.replace("bytes", "youtube"),
+                "line 4: there is no metric \"youtube\"; there are bytes",
+            ),
+            (&HOST.replace("bytes", "max("), "line 4: `metric`: max() needs a field"),
+            (&HOST.replace("bytes", "max(a) > 1"), "where nothing but a statistic of a field may"),
+            (&HOST.replace("bytes", "stddev(a)"), "line 4: `metric` takes sum, mean, min, max"),
+            (&HOST.replace("bytes", "count()"), "line 4: `metric` takes sum, mean, min, max"),
+            (&HOST.replace("bytes", "sum(a{{b)"), "line 4: `metric` holds `{{`"),
+            (&HOST.replace("bytes", "inner"), "line 4: `inner` is a metric of networks"),
+            (&interface.replace("bytes", "bytes_sent"), "line 4: an interface has no sides"),
+            (
+                &HOST.replace("\"min\"", "5"),
+                "line 5: `every` of a threshold_cross is one of minute",
+            ),
+            (&HOST.replace("min", "week"), "line 5: `every` of a threshold_cross is one of minute"),
+            (&HOST.replace("every", "timezone"), "`every` is missing: one of minute, 5mins"),
+            (&HOST.replace('9', "\"9 km\""), "line 6: `threshold` here is a number of bytes"),
+            (&HOST.replace('9', "-9"), "line 6: `threshold` here cannot be negative"),
+            (&HOST.replace('9', "[9]"), "line 6: `threshold` here is a number of bytes"),
+            (&HOST.replace("threshold", "delay"), "`threshold` is missing: a number, or a text"),
+            (network, "`networks` is missing: must be a list such as"),
+        ] {
+            let fault = of(lines).unwrap_err();
+            assert!(fault.starts_with("line ") && fault.contains(want), "{lines}\n{fault}");
+        }
+        for (before, line, want) in [
+            (HOST, "operator = \"ge\"", "there is no operator \"ge\"; there are gt (more) and lt"),
+            (HOST, "time = 5", "a threshold_cross has no `time`: `every` says it"),
+            (HOST, "cron = \"* * * * *\"", "a threshold_cross has no `cron`"),
+            (HOST, "backlog = 1", "with a threshold_cross there is no `backlog`"),
+            (HOST, "delay = 60", "`delay` must be a whole number from 0 to 59, in minutes"),
+            (HOST, "timezone = \"Atlantis\"", "a zone such as UTC or Europe/Berlin"),
+            (HOST, "scope = [\"10.0.0.5/8\"]", "did you mean 10.0.0.0/8?"),
+            (HOST, "scope = []", "a list of networks is empty"),
+            (HOST, "scope = [7]", "is no network such as 10.0.0.0/8"),
+            (HOST, "networks = [\"::/0\"]", "`networks` belongs to entity = \"network\""),
+            (HOST, "field = \"node\"", "`field` belongs to entity = \"interface\""),
+            (HOST, "threshold_type = \"more\"", "a threshold_cross has no `threshold_type`"),
+            (HOST, "query = \"a\"\nstream.query = \"b\"", "either `query` here or in `[stream]`"),
+            (HOST, "query = \"{{a}}\"", r"write \{\{ for it"),
+            (network, "networks = []", "`networks` must be a list such as"),
+            (network, "networks = \"10.0.0.0/8\"", "`networks` must be a list such as"),
+            (network, "networks = [{name = \"a\"}]", "`networks` must be a list such as"),
+            (network, "networks = [{cidr = \"::/0\", mask = 1}]", "`networks` must be a list"),
+            (network, "networks = [\"::/0\", \"::/0\"]", "two networks are called \"::/0\""),
+            (network, "networks = [{name = \"{{a}}\", cidr = \"::/0\"}]", "without `{{`"),
+            (&interface, "interfaces = [\"a\", \"a\"]", "`interfaces` must be a list of different"),
+            (&interface, "field = \"{{a}}\"", "`field` holds `{{`"),
+        ] {
+            let fault = of(&format!("{before}{line}")).unwrap_err();
+            let at = format!("line {}: ", before.lines().count() + 3);
+            assert!(fault.starts_with(&at) && fault.contains(want), "{line}: {fault}");
+        }
+        let count =
+            "title = \"t\"\ntype = \"message_count\"\nthreshold = 1\ntime = 1\nentity = \"host\"";
+        let defaults = Defaults { index_pattern: "p-*", time_field: "t" };
+        let fault = read(count, "s", defaults).unwrap_err().to_string();
+        assert!(fault.starts_with("line 5: a message_count has no `entity`"), "{fault}");
+    }
+}
