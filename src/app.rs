@@ -26,6 +26,7 @@ use crate::{
     },
     clock,
     config::{self, Config},
+    engaged::{self, Engaged},
     heartbeat::Heartbeat,
     http::{self, Readiness, access::Access},
     intake_token,
@@ -152,8 +153,6 @@ impl App {
         );
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
-        let series = writer::lives::tidy::run(self.client.clone(), last.clone());
-        parts.spawn(lasting(series, last.clone()));
 
         if let Some((dispatcher, runner)) = deciding {
             let until = last.clone();
@@ -242,6 +241,15 @@ impl App {
         }
     }
 
+    fn engaged(&self) -> Engaged {
+        let settings = engaged::Settings {
+            pattern: self.config.index.pattern.clone(),
+            stale_after: self.config.stale_after,
+            reconciles: self.config.reconciles(),
+        };
+        Engaged::new(&self.client, settings)
+    }
+
     fn callbacks_status(&self) -> runner::Status {
         let enabled = self.config.callbacks.iter().filter(|callback| callback.enabled);
         runner::Status::new(enabled.map(|callback| callback.name.clone()).collect())
@@ -315,6 +323,7 @@ impl App {
             readiness,
             reconciler,
             callbacks,
+            engaged: self.engaged(),
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             wait: self.config.wait,
