@@ -26,6 +26,7 @@ use crate::{
     },
     clock,
     config::{self, Config},
+    engaged::{self, Engaged},
     heartbeat::Heartbeat,
     http::{self, Readiness, access::Access},
     intake_token,
@@ -152,8 +153,6 @@ impl App {
         let writer = Writer::new(spool, client, writer_settings, gate, Arc::clone(&health));
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
-        let series = writer::lives::tidy::run(self.client.clone(), last.clone());
-        parts.spawn(lasting(series, last.clone()));
 
         if let Some((dispatcher, runner)) = deciding {
             let until = last.clone();
@@ -237,6 +236,15 @@ impl App {
             // Upstream's documents are overwritten by later ones, ours are merged in any order.
             requests_in_flight: if self.config.compat.is_some() { 1 } else { IN_FLIGHT },
         }
+    }
+
+    fn engaged(&self) -> Engaged {
+        let settings = engaged::Settings {
+            pattern: self.config.index.pattern.clone(),
+            stale_after: self.config.stale_after,
+            reconciles: self.config.reconciles(),
+        };
+        Engaged::new(&self.client, settings)
     }
 
     fn callbacks_status(&self) -> runner::Status {
@@ -336,6 +344,7 @@ impl App {
             reconciler,
             callbacks,
             queues,
+            engaged: self.engaged(),
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,

@@ -31,6 +31,7 @@ mod conditions;
 mod dead_letters;
 mod deliveries;
 mod doctor;
+mod engaged;
 mod health;
 mod place;
 mod printed;
@@ -76,6 +77,9 @@ enum Command {
     /// Acknowledge alerts in OpenSearch, so that their actions stop
     #[command(after_help = acknowledge::EXAMPLES)]
     Acknowledge(Box<acknowledge::AcknowledgeArgs>),
+    /// Show what is engaged now: the alerts of all sources that are not over
+    #[command(after_help = engaged::EXAMPLES)]
+    Engaged(Box<engaged::EngagedArgs>),
     /// Look at conditions on streams, and take over those of Graylog
     #[command(after_help = conditions::EXAMPLES, arg_required_else_help = true)]
     Conditions {
@@ -177,6 +181,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve { settings } => serve(configure(&settings)?).await,
         Command::Provision { action } => provision::run(&action).await,
         Command::Acknowledge(args) => acknowledge::run(&args).await,
+        Command::Engaged(args) => engaged::run(&args).await,
         Command::AuthSetup(args) => auth_setup::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Spool { action: Spool::Check(args) } => {
@@ -339,6 +344,11 @@ mod tests {
             ("alertloop acknowledge", false),
             ("alertloop acknowledge a 261121-b --output json --opensearch-url http://x", true),
             ("alertloop acknowledge a --directly --url http://x", false),
+            ("alertloop engaged", true),
+            ("alertloop engaged --entity host:10.0.0.1 --severity 80 --stale true", true),
+            ("alertloop engaged --source nagios", false),
+            ("alertloop engaged --severity 101", false),
+            ("alertloop engaged --limit 5 --output json --url http://127.0.0.1:1", true),
             ("alertloop conditions", false),
             ("alertloop conditions list --output json", true),
             ("alertloop conditions check", false),

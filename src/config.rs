@@ -93,6 +93,8 @@ pub struct Config {
     pub wait: Duration,
     /// How long may be between two heartbeats; zero where none is expected.
     pub heartbeat: Duration,
+    /// After how long without news an engaged alert is shown as stale; zero for never.
+    pub stale_after: Duration,
     /// After how many days without an alert a monitor is one that says nothing; 0 never.
     pub silence_days: u32,
     /// What is run for alerts.

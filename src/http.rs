@@ -7,6 +7,7 @@
 //! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
 //! | `GET /mapi/deliveries`, `/mapi/deliveries/{id}` | the same | what callbacks were run, and how it went |
 //! | `POST /mapi/deliveries/replay` | the same | runs failed ones again |
+//! | `GET /mapi/alerts/engaged` | the same | what is engaged now |
 //! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     callback::runner,
+    engaged::Engaged,
     heartbeat::Heartbeat,
     intake::{Reading, ntopng::version::Version},
     opensearch::Client,
@@ -43,6 +45,7 @@ mod alerts;
 mod asked;
 mod dead_letters;
 mod deliveries;
+mod engaged;
 mod error;
 mod health;
 mod intake;
@@ -77,6 +80,8 @@ pub struct State {
     pub queues: Arc<queue::Status>,
     /// When a heartbeat came.
     pub heartbeat: Arc<Heartbeat>,
+    /// What is engaged now.
+    pub engaged: Engaged,
     /// For the answer's prediction of `_index` and `_id`.
     pub naming: Naming,
     /// The largest body, in bytes.
@@ -141,6 +146,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/alert/{{source}}{end}")), on(POST_OR_PUT, intake::receive_from))
             .route(&at(&format!("/ping{end}")), get(health::ping))
             .route(&at(&format!("/ready{end}")), get(health::ready))
+            .route(&at(&format!("/alerts/engaged{end}")), get(engaged::list))
             .route(&at(&format!("/alerts/{{id}}/acknowledge{end}")), post(alerts::acknowledge))
             .route(&at(&format!("/dead-letters{end}")), get(dead_letters::list))
             .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))

@@ -27,6 +27,7 @@ mod data_file;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod doctor;
+pub mod engaged;
 pub mod finding;
 pub mod heartbeat;
 pub mod http;

@@ -69,7 +69,7 @@ impl fmt::Debug for Identity {
 }
 
 /// Why a call to the store did not bring what it should.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No answer: refused, timed out, cut off, or a TLS fault.
     #[error("no answer from the store: {0}")]

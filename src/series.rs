@@ -34,8 +34,8 @@ pub const LATE: &str = "late";
 const REMEMBERED: usize = 32;
 const SETTLED: i64 = 15 * 60_000;
 /// How many happenings are remembered at most, and how much of what they say, in bytes.
-const MOST: usize = 2_000;
-const MOST_BYTES: usize = 2 << 20;
+const MOST: usize = 500;
+const MOST_BYTES: usize = 128 << 10;
 /// How many moments of one happening are remembered: more are refreshes that change nothing.
 const MOMENTS: usize = 100;
 

@@ -162,7 +162,15 @@ impl Writer {
     ///
     /// # Errors
     /// When the spool is closed before it.
-    pub async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    pub async fn run(self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let tidy = lives::tidy::run(self.client.clone());
+        tokio::select! {
+            done = self.work(stop) => done,
+            never = tidy => match never {},
+        }
+    }
+
+    async fn work(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         // The index template decides on types: before it is there, nothing may be written.
         let mut gate = self.gate.clone();
         let open = gate.wait_for(Option::is_some);

@@ -87,7 +87,7 @@ pub(super) fn show<T: Serialize>(
 }
 
 /// The columns of the terminal that is printed to, if it is one.
-fn width_of_terminal() -> Option<usize> {
+pub(super) fn width_of_terminal() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }

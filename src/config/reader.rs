@@ -82,6 +82,7 @@ where
         let body_limit = self.parse("ALERTLOOP_BODY_LIMIT", parse::body_limit);
         let wait = self.parse("ALERTLOOP_WAIT", units::span);
         let heartbeat = self.parse("ALERTLOOP_HEARTBEAT", units::span);
+        let stale_after = self.parse("ALERTLOOP_STALE_AFTER", units::span);
         let silence_days = self.parse("ALERTLOOP_SILENCE_DAYS", parse::days);
         let drain = self.parse("ALERTLOOP_DRAIN", units::span);
         let stop_grace = self.parse("ALERTLOOP_STOP_GRACE", units::span);
@@ -119,6 +120,7 @@ where
             body_limit: body_limit?,
             wait: wait?,
             heartbeat: heartbeat?,
+            stale_after: stale_after?,
             silence_days: silence_days?,
             callbacks,
             deliveries_days: deliveries_days?,

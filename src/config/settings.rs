@@ -195,6 +195,12 @@ pub static TABLE: &[Setting] = &[
         "How long may be between two heartbeats, like 3m, before that is told; 0 expects none",
     ),
     value(
+        "ALERTLOOP_STALE_AFTER",
+        "24h",
+        PAGE,
+        "How long an engaged alert of ntopng may be without news before it is shown as stale; 0 for ever",
+    ),
+    value(
         "ALERTLOOP_ADMIN_USER",
         "",
         PAGE,

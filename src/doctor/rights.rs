@@ -12,6 +12,7 @@ use crate::{
         Client, Error, cluster,
         security::{self, Leave, User},
     },
+    writer::lives::INDEX as SERIES,
 };
 
 /// An id that nothing has.
@@ -22,6 +23,8 @@ const NOBODY: &str = "alertloop-doctor";
 enum For {
     /// Without it alerts stay in the spool.
     Records,
+    /// Without it alerts whose messages do not tell when they began stay in the spool.
+    Series,
     /// Without it records are not kept equal to their alerts.
     Reconciling,
     /// Without it provisioning stops.
@@ -113,6 +116,13 @@ fn questions(setup: &Setup) -> Vec<Question> {
             json!({"doc": {}}),
         ),
         dry(For::Records, "indices:admin/create", Method::Put, format!("/{index}"), json!({})),
+        dry(
+            For::Series,
+            "indices:data/write/index",
+            Method::Put,
+            format!("/{SERIES}/_doc/{NOBODY}"),
+            json!({}),
+        ),
         dry(
             For::Records,
             "indices:admin/mapping/put",
@@ -214,6 +224,13 @@ fn judge(report: &mut Report, user: &User, answers: &Answers, setup: &Setup) {
         let what = format!("{name:?} lacks {records} on {pattern}: alerts stay in the spool");
         report.fail("rights", what, role("alertloop"));
     }
+    let series = of(For::Series);
+    if !series.is_empty() {
+        let what = format!(
+            "{name:?} lacks {series} on {SERIES}: engagements of ntopng before 4.0 stay in the spool"
+        );
+        report.warn("rights", what, role("alertloop"));
+    }
     if !reconciling.is_empty() {
         let what = format!(
             "{name:?} lacks {reconciling}: lost webhooks are not made up for, and no alert ends"
@@ -288,6 +305,7 @@ mod tests {
                 "\"al\" lacks a, b on s-*",
             ),
             (vec![lacks(For::Provisioning, "a")], 1, vec![State::Warn], "lacks a: provisioning"),
+            (vec![lacks(For::Series, "a")], 0, vec![State::Warn], "lacks a on alertloop-series"),
             (vec![lacks(For::Reconciling, "a")], 0, vec![State::Warn], "lacks a: lost webhooks"),
             (
                 vec![lacks(For::Provisioning, "a"), lacks(For::Records, "b")],
@@ -324,6 +342,7 @@ mod tests {
             assert!(question.path.contains(NOBODY) || question.dry, "{}", question.path);
         }
         let none = Setup { provisions: false, reconciles: false, ..Setup::for_tests() };
-        assert!(questions(&none).iter().all(|question| question.is_for == For::Records));
+        let is_for_alerts = |one: &Question| matches!(one.is_for, For::Records | For::Series);
+        assert!(questions(&none).iter().all(is_for_alerts));
     }
 }

@@ -52,6 +52,9 @@ pub enum ApiError {
     /// 503: the store is needed, and cannot be asked.
     #[error("the alert cannot be looked up in OpenSearch: {0}; ask again when it answers")]
     StoreAway(#[from] opensearch::Error),
+    /// 503: the store is needed, and has not answered lately.
+    #[error("what is engaged cannot be read: {0}; ask again when the store answers")]
+    NotListed(#[source] opensearch::Error),
     /// 503: part of it was done.
     #[error("it ended after {done} of them: {cause}; ask again for the rest")]
     Unfinished {
@@ -74,6 +77,7 @@ impl ApiError {
             | Self::NotKept(_)
             | Self::Unreadable(_)
             | Self::StoreAway(_)
+            | Self::NotListed(_)
             | Self::Unfinished { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

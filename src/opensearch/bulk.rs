@@ -155,7 +155,7 @@ pub fn read(answer: &[u8], count: usize) -> Result<Vec<Item>, Error> {
     }
     #[derive(Deserialize)]
     struct ByVerb {
-        #[serde(alias = "index", alias = "update")]
+        #[serde(alias = "index", alias = "update", alias = "delete")]
         create: Item,
     }
     let answer: Answer =

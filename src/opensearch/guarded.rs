@@ -12,6 +12,8 @@ use super::{
 
 /// A request grows to at most about this many bytes.
 const REQUEST_BYTES: usize = 8 << 20;
+/// So many documents are read at once: an answer of a thousand large ones would be very long.
+const AT_ONCE: usize = 250;
 
 /// Where a document was when it was read: `_seq_no` and `_primary_term`; `None` where there was none.
 pub type Guard = Option<(u64, u64)>;
@@ -48,9 +50,14 @@ pub struct Write<'a> {
 /// # Errors
 /// [`Error`], of the request as a whole.
 pub async fn read(client: &Client, index: &str, ids: &[&str]) -> Result<Vec<Found>, Error> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+    let mut found = Vec::with_capacity(ids.len());
+    for part in ids.chunks(AT_ONCE) {
+        found.extend(read_part(client, index, part).await?);
     }
+    Ok(found)
+}
+
+async fn read_part(client: &Client, index: &str, ids: &[&str]) -> Result<Vec<Found>, Error> {
     // The index is named with each document, not in the path: a missing one is then told for each.
     let docs: Vec<_> = ids.iter().map(|id| json!({ "_index": index, "_id": id })).collect();
     let mut answer = client.call(Method::Post, "/_mget", Some(&json!({ "docs": docs }))).await?;

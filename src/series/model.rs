@@ -72,16 +72,15 @@ impl Replica {
                 store.version += 1;
                 is_answered.then_some(Work::Writing(records))
             }
-            Some(Work::Writing(mut records)) => match records.pop() {
-                Some(one) => {
+            Some(Work::Writing(mut records)) => {
+                if let Some(one) = records.pop() {
                     store.records.write(&one);
                     Some(Work::Writing(records))
-                }
-                None => {
+                } else {
                     self.spool.pop_front();
                     None
                 }
-            },
+            }
         };
         true
     }

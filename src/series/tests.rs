@@ -144,11 +144,15 @@ proptest! {
             if let Added::Happenings { touched, .. } = series.add(message, NOON, name)
                 && n != lost
             {
-                touched.iter().for_each(|one| records.write(one));
+                for one in &touched {
+ records.write(one);
+ }
             }
         }
         if let Added::Happenings { touched, .. } = series.add(&order[lost], NOON, name) {
-            touched.iter().for_each(|one| records.write(one));
+            for one in &touched {
+ records.write(one);
+ }
         }
         prop_assert_eq!(records.shown(), wanted(&all));
     }

@@ -1,9 +1,8 @@
 //! Removes the documents of series of which nothing was heard for a long time.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::INDEX;
@@ -23,9 +22,10 @@ const ENGAGED: i64 = 400 * 86_400_000;
 /// How many are removed at once.
 const PAGE: usize = 5_000;
 
-/// Looks now and then, until `stop`.
-pub async fn run(client: Client, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+/// Looks now and then, for ever; it may be dropped at any point.
+pub async fn run(client: Client) -> Infallible {
+    loop {
+        tokio::time::sleep(EVERY).await;
         match remove_old(&client, clock::now().as_millisecond()).await {
             Ok(0) => {}
             Ok(count) => info!(count, "series without news were removed from {INDEX}"),

@@ -4,7 +4,7 @@ use alertloop::{lease::document::Document, opensearch::Client};
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
-use super::user::{LEASES, STATE};
+use super::user::{LEASES, SERIES, STATE};
 use crate::support::Store;
 
 /// Whether the security plugin wants a permission for the whole cluster: it takes what is said of a
@@ -109,6 +109,7 @@ impl<'a> Ground<'a> {
             self.templates(),
             self.state(),
             self.leases(),
+            self.series(),
         ];
         all.into_iter().flatten().collect()
     }
@@ -264,11 +265,35 @@ impl<'a> Ground<'a> {
         calls
     }
 
+    /// The index of what engages and is released. It is not removed: it may be of use to other tests.
+    pub(super) fn series(&self) -> Vec<Call> {
+        let settings = json!({"settings": {"number_of_shards": 1}});
+        let at = json!({"_index": SERIES, "_id": self.id});
+        let mut guarded = at.clone();
+        guarded["if_seq_no"] = json!(0);
+        guarded["if_primary_term"] = json!(1);
+        let bulk =
+            |lines| Call { lines, ..self.call(Method::Post, "/_bulk".to_owned(), json!({})) };
+        let mut calls = vec![
+            self.call(Method::Put, format!("/{SERIES}"), settings),
+            self.call(Method::Post, "/_mget".to_owned(), json!({"docs": [at]})),
+            self.call(Method::Post, format!("/{SERIES}/_search"), json!({})),
+            bulk(vec![json!({"create": at}), json!({})]),
+            bulk(vec![json!({"index": guarded}), json!({})]),
+            bulk(vec![json!({"delete": at})]),
+        ];
+        for call in &mut calls {
+            SERIES.clone_into(&mut call.pattern);
+        }
+        calls
+    }
+
     /// Removes all of it, and what the calls have made once they were allowed.
     pub(super) async fn clean(&self, name: &str) {
         let mut paths = vec![
             format!("/{STATE}"),
             format!("/{LEASES}/_doc/{}", self.id),
+            format!("/{SERIES}/_doc/{}", self.id),
             format!("/_plugins/_alerting/workflows/{}", self.workflow),
             format!("/_plugins/_notifications/configs/{}", self.id),
             format!("/_template/{}", self.id),

@@ -27,6 +27,8 @@ pub(super) const PATTERN: &str = "arkime_sessions3-*";
 pub(super) const STATE: &str = "alertloop-provisioned";
 /// Where the leases are.
 pub(super) const LEASES: &str = "alertloop-state";
+/// Where it is kept what engages and is released.
+pub(super) const SERIES: &str = "alertloop-series";
 
 /// The roles that we ship, for the indices of one test.
 pub(super) fn shipped(store: &Store, names: &[&str]) -> Vec<Value> {

@@ -1,0 +1,70 @@
+//! `GET /mapi/alerts/engaged`: what is engaged now.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{self, ConnectInfo, Query, rejection::QueryRejection},
+    http::HeaderMap,
+};
+use serde::Deserialize;
+
+use super::{
+    ApiError, State,
+    asked::{admit, misasked},
+};
+use crate::{
+    alert::Source,
+    engaged::{Filter, PAGE, Page, Question},
+};
+
+/// How many alerts a page has, unless it is asked for another number.
+const USUAL: usize = 100;
+
+/// `?entity=host:10.0.0.1&source=NAME&severity=AT_LEAST&rule=NAME&text=WORDS&stale=true&after=NEXT&limit=N`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    entity: Option<String>,
+    source: Option<String>,
+    severity: Option<u8>,
+    rule: Option<String>,
+    text: Option<String>,
+    stale: Option<bool>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// A page of alerts, those that began last first: `{"items", "next", "total", "is_more", "counts",
+/// "asked_at", "age_ms"}`. While the store does not answer it is the last answer, with the reason in
+/// `outdated`; 503 where there is none.
+pub async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Page>, ApiError> {
+    admit(&state, &headers, peer)?;
+    let Query(asked) = asked.map_err(misasked)?;
+    let question = question(asked).map_err(ApiError::BadRequest)?;
+    let page = state.engaged.page(&question).await.map_err(ApiError::NotListed)?;
+    Ok(Json(page))
+}
+
+fn question(asked: Asked) -> Result<Question, String> {
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let source = given(asked.source);
+    if let Some(name) = &source {
+        Source::sender(name)?;
+    }
+    let after = given(asked.after).map(|text| text.parse()).transpose()?;
+    let filter = Filter {
+        entity: given(asked.entity),
+        source,
+        severity: asked.severity,
+        rule: given(asked.rule),
+        text: given(asked.text),
+        stale: asked.stale,
+    };
+    Ok(Question { filter, after, limit: asked.limit.unwrap_or(USUAL).clamp(1, PAGE) })
+}
