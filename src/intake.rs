@@ -148,7 +148,18 @@ pub fn decode(
     envelope: &Envelope,
     reading: impl Into<Reading>,
 ) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
-    let reading = reading.into();
+    let mut alerts = read(envelope, reading.into())?;
+    let alertmanagers = |alert: &&mut Alert| alert.source == Source::Alertmanager;
+    for alert in alerts.iter_mut().flatten().filter(alertmanagers) {
+        alertmanager::heard(alert, envelope.received);
+    }
+    Ok(alerts)
+}
+
+fn read(
+    envelope: &Envelope,
+    reading: Reading,
+) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let body = unpack(envelope, reading.limit)?;
     let is_json = || matches!(repair::text(&body).trim_start().as_bytes(), [b'{' | b'[', ..]);
     match envelope.source {

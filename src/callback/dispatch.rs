@@ -6,7 +6,7 @@ use super::{
     episode::{Judged, Memory, MessageHash, Turn},
     matching::{Action, Match},
 };
-use crate::alert::Alert;
+use crate::alert::{Alert, Source};
 
 /// What is known of a callback when it is decided whether it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,11 @@ pub fn decide(
     };
     // Nothing is remembered of what no callback is for: most alerts, perhaps.
     let concerned: Vec<bool> = alerts.iter().map(|alert| concerns(alert)).collect();
-    if !concerned.contains(&true) || memory.is_repeated(message) {
+    // Alertmanager says the same again when an alert that it took for over fires on.
+    let is_known_otherwise =
+        |alert: &&&Alert| alert.source == Source::Alertmanager && alert.id.is_some();
+    let may_say_it_again = alerts.iter().filter(is_known_otherwise).count() == alerts.len();
+    if !concerned.contains(&true) || (!may_say_it_again && memory.is_repeated(message)) {
         return alerts.iter().map(|_| Vec::new()).collect();
     }
     let of = |(alert, concerned): (&&Alert, bool)| {
@@ -105,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::alert::{
-        Phase, Source,
+        Phase,
         occasion::{Condition, Occasion},
     };
 
@@ -198,5 +202,22 @@ mod tests {
         let mut memory = Memory::default();
         assert!(decide([1; 16], &[&alert], NOW, &nobody, &mut memory)[0].is_empty());
         assert_eq!(memory.changes(), crate::callback::episode::Changes::default());
+    }
+
+    #[test]
+    fn alertmanager_may_say_the_same_again_when_it_took_silence_for_the_end() {
+        let candidates = [candidate("one", &Action::USUAL, false)];
+        let mut memory = Memory::default();
+        let mut heard = |message: u8, phase: Phase, minute: i64| {
+            let received = Timestamp::from_second(1_800_000_000 + minute * 60).unwrap();
+            let (id, as_of) = (Some("a-1".to_owned()), Some(received));
+            let alert = Alert { id, phase, as_of, ..Alert::of(Source::Alertmanager) };
+            decide([message; 16], &[&alert], received, &candidates, &mut memory)[0].len()
+        };
+        let (firing, resolved) = (1, 2);
+        assert_eq!(heard(firing, Phase::Engaged, 0), 1);
+        assert_eq!(heard(firing, Phase::Engaged, 1), 0, "a repeat");
+        heard(resolved, Phase::Released, 5);
+        assert_eq!(heard(firing, Phase::Engaged, 9), 1);
     }
 }

@@ -16,10 +16,11 @@
 //! Grafana's alerting (version 1, with `orgId`, `title`, `state` and `message`, and of each alert
 //! `values`, `valueString`, `silenceURL`, `dashboardURL`, `panelURL`).
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{Undecodable, kind_of};
-use crate::alert::Alert;
+use crate::alert::{Alert, Phase};
 
 mod fingerprint;
 mod group;
@@ -103,6 +104,19 @@ pub fn decode(mut object: Map<String, Value>) -> Vec<Result<Alert, Undecodable>>
         other => Err(Undecodable(format!("an alert is {} instead of an object", kind_of(&other)))),
     };
     alerts.into_iter().map(read).collect()
+}
+
+/// Notes when a post was received: it tells no time of its own, but says how each alert is when it is
+/// sent. So of the states of an alert the one that came last stands, also where Alertmanager took
+/// silence for the end and the alert fires on since the same `startsAt`; and a repeat is news of it.
+pub fn heard(alert: &mut Alert, received: Timestamp) {
+    if alert.id.is_none() {
+        return; // one of a series, whose moments are those that it tells
+    }
+    alert.as_of = Some(received);
+    if alert.phase == Phase::Engaged {
+        alert.end = alert.start.max(Some(received));
+    }
 }
 
 #[cfg(test)]

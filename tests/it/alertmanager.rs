@@ -333,11 +333,14 @@ proptest! {
         let one = fold(&states).expect("one at least");
         let again = fold(&shuffled);
         prop_assert_eq!(Some(&one), again.as_ref());
-        let is_over = states.iter().any(|(over, _, _)| *over);
+        // The post that came last says how it is; of the same moment, the end.
+        let last = states.iter().map(|(over, _, at)| (*at, *over)).max();
+        let (at, is_over) = last.expect("one at least");
         let (action, end, duration) = if is_over {
-            ("released", "2026-11-05T15:00:00.000Z", Some(json!(14_399_500_000_000_i64)))
+            let lasted = Some(json!(14_399_500_000_000_i64));
+            ("released", "2026-11-05T15:00:00.000Z".to_owned(), lasted)
         } else {
-            ("engaged", "2026-11-05T11:00:00.500Z", None)
+            ("engaged", format!("2026-11-05T16:00:{at:02}.000Z"), None)
         };
         prop_assert_eq!(&one["event"]["action"], action);
         prop_assert_eq!((&one["event"]["end"], &one["lastPacket"]), (&json!(end), &json!(end)));

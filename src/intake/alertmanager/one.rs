@@ -68,8 +68,7 @@ pub fn decode(object: Map<String, Value>, group: &Group) -> Result<Alert, Undeco
     Ok(alert)
 }
 
-/// Its life. No message tells when it was sent, so a firing alert's last news is its start, and its
-/// repeats change nothing.
+/// Its life, as far as the post tells it.
 fn live(
     alert: &mut Alert,
     key: Option<String>,
@@ -91,9 +90,8 @@ fn live(
     let start = time("startsAt");
     let end = time("endsAt").filter(|_| alert.phase == Phase::Released);
     alert.start = start.or(end);
-    alert.end = end.or(if alert.phase == Phase::Released { None } else { start });
-    // A clock that was set back must not make the end older than the begin.
-    alert.as_of = alert.end.max(start).filter(|_| alert.end.is_some());
+    alert.end = end;
+    alert.as_of = end;
     match (key, start) {
         (Some(key), Some(start)) => {
             alert.began = Some(start);

@@ -52,7 +52,7 @@ fn each_alert_has_a_life_of_its_own() {
         (firing.phase, firing.id.as_deref()),
         (Phase::Engaged, Some("cc8d4495b2d94cc4-1795311965932"))
     );
-    assert_eq!([firing.began, firing.start, firing.end, firing.as_of], [start; 4]);
+    assert_eq!([firing.began, firing.start, firing.end, firing.as_of], [start, start, None, None]);
     assert_eq!(firing.rule.name.as_deref(), Some("DiskFilling"));
     assert_eq!(firing.trigger.name.as_deref(), Some("db-1 will be full"));
     assert_eq!(firing.message.as_deref(), Some("in 4 h"));
@@ -87,8 +87,26 @@ fn its_states_have_one_id_whatever_else_changes() {
     assert_eq!((firing.id.clone(), firing.began), (resolved.id, resolved.began));
     let next = one(|alert| alert["startsAt"] = json!("2026-11-22T03:00:00Z"));
     assert_ne!(firing.id, next.id, "the next time it fires");
-    assert!(resolved.as_of >= firing.as_of, "its end, on a clock that was set back");
     assert_eq!(resolved.end, time("2026-11-22T01:00:00Z"));
+}
+
+#[test]
+fn a_post_is_news_of_the_moment_when_it_was_received() {
+    let received = time("2026-11-22T06:00:00Z");
+    let after = |alert: Alert| {
+        let mut alert = alert;
+        heard(&mut alert, received.unwrap());
+        (alert.end, alert.as_of)
+    };
+    assert_eq!(after(one(|_| {})), (received, received));
+    let ahead = one(|alert| alert["startsAt"] = json!("2026-11-22T06:00:01Z"));
+    assert_eq!(after(ahead), (time("2026-11-22T06:00:01Z"), received), "no end before the begin");
+    let resolved = |alert: &mut Value| {
+        alert["status"] = json!("resolved");
+        alert["endsAt"] = json!("2026-11-22T02:00:00Z");
+    };
+    assert_eq!(after(one(resolved)), (time("2026-11-22T02:00:00Z"), received));
+    assert_eq!(after(one(|alert| alert["startsAt"] = Value::Null)), (None, None), "of a series");
 }
 
 #[test]
