@@ -18,7 +18,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of};
+use super::{Undecodable, kind_of, masked::masked};
 use crate::alert::Alert;
 
 mod fingerprint;
@@ -103,6 +103,11 @@ pub fn decode(mut object: Map<String, Value>) -> Vec<Result<Alert, Undecodable>>
         other => Err(Undecodable(format!("an alert is {} instead of an object", kind_of(&other)))),
     };
     alerts.into_iter().map(read).collect()
+}
+
+/// A text that goes into a record, and from there into mails and more.
+fn without_secrets(text: &str) -> String {
+    String::from_utf8_lossy(&masked(text.as_bytes())).into_owned()
 }
 
 #[cfg(test)]
