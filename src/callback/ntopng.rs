@@ -1,5 +1,5 @@
 //! Alerts as ntopng sends them: one object as its alert endpoints took it from the queue up to 3.8
-//! ([`queue`]), and its webhook of today ([`webhook`]). What takes ntopng's alerts takes ours. Pure.
+//! ([`queue()`]), and its webhook of today ([`webhook()`]). What takes ntopng's alerts takes ours. Pure.
 //!
 //! Source: `doc/README.alerts` and `AlertsManager::notifyAlert` of ntopng 3.6 and 3.8;
 //! `notifications/endpoints/webhook.lua`, `alerts_api.lua`, `Host::alert2JSON` and `Flow::alert2JSON`

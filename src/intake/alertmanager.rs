@@ -19,7 +19,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{Undecodable, kind_of};
+use super::{Undecodable, kind_of, masked::masked};
 use crate::alert::{Alert, Phase};
 
 mod fingerprint;
@@ -117,6 +117,11 @@ pub fn heard(alert: &mut Alert, received: Timestamp) {
     if alert.phase == Phase::Engaged {
         alert.end = alert.start.max(Some(received));
     }
+}
+
+/// A text that goes into a record, and from there into mails and more.
+fn without_secrets(text: &str) -> String {
+    String::from_utf8_lossy(&masked(text.as_bytes())).into_owned()
 }
 
 #[cfg(test)]

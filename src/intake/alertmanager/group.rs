@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ALERTS, OF_GRAFANA};
-use crate::intake::masked::masked;
+use super::{ALERTS, OF_GRAFANA, without_secrets};
 
 /// The longest `event.original`, in bytes: OpenSearch takes no longer term for a keyword than 32,766.
 const LONGEST: usize = 30 << 10;
@@ -54,26 +53,20 @@ impl Group {
 
     /// The post as it would be with this alert alone, bounded and without secrets.
     pub fn original(&self, mut alert: Map<String, Value>) -> String {
-        if length(&alert) + LONGEST_HEAD > LONGEST {
+        let room = LONGEST - LONGEST_HEAD;
+        if length(&alert) > room {
             alert.values_mut().for_each(|value| shorten(value, LONG));
         }
-        if length(&alert) + LONGEST_HEAD > LONGEST {
-            // So many labels that none is long: what they are is lost, but not that they were.
-            alert.values_mut().for_each(|value| {
-                let bytes = value.to_string().len();
-                if bytes > LONG {
-                    *value = note(bytes);
-                }
-            });
-            alert.retain(|key, _| key.len() <= LONG);
+        if length(&alert) > room {
+            // So many labels, or annotations, that none of them needs to be long.
+            alert.values_mut().for_each(leave_out);
         }
-        if length(&alert) + LONGEST_HEAD > LONGEST {
+        if length(&alert) > room {
             alert = Map::from_iter([("alert".to_owned(), note(length(&alert)))]);
         }
         let mut whole = self.head.clone();
         whole.insert(ALERTS.to_owned(), json!([alert]));
-        let text = Value::Object(whole).to_string();
-        String::from_utf8_lossy(&masked(text.as_bytes())).into_owned()
+        without_secrets(&Value::Object(whole).to_string())
     }
 }
 
@@ -100,6 +93,14 @@ fn shorten(value: &mut Value, most: usize) {
         Value::Object(fields) => fields.values_mut().for_each(|value| shorten(value, most)),
         Value::Array(items) => items.iter_mut().for_each(|value| shorten(value, most)),
         _ => {}
+    }
+}
+
+/// Puts a note in the place of a value that is long as a whole.
+fn leave_out(value: &mut Value) {
+    let bytes = value.to_string().len();
+    if bytes > LONG {
+        *value = note(bytes);
     }
 }
 

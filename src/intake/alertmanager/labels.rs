@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::Value;
 
-use super::hosts::Host;
+use super::{hosts::Host, without_secrets};
 use crate::alert::{Alert, bucket::About};
 
 /// Labels that name the host that it is about, the best first: `instance` may be only who measured.
@@ -76,7 +76,7 @@ pub fn tell(labels: &BTreeMap<String, String>, alert: &mut Alert) {
     alert.about = (about != About::default()).then(|| Box::new(about));
     let others = labels.iter().filter(|(name, value)| *name != RULE && !value.is_empty());
     for (name, value) in others.take(MOST_TAGS) {
-        let mut tag = format!("{name}={value}");
+        let mut tag = without_secrets(&format!("{name}={value}"));
         tag.truncate(tag.floor_char_boundary(LONGEST_TAG));
         alert.tag(tag);
     }
@@ -84,10 +84,7 @@ pub fn tell(labels: &BTreeMap<String, String>, alert: &mut Alert) {
 
 /// The host that it is about is that of the first label; the others are related.
 fn add_hosts(labels: &BTreeMap<String, String>, about: &mut About, alert: &mut Alert) {
-    let guests = GUESTS.iter().filter_map(|label| Some((*label, labels.get(*label)?)));
-    for (_, guest) in guests {
-        about.hosts.push(guest.clone());
-    }
+    about.hosts.extend(GUESTS.iter().filter_map(|label| labels.get(*label).cloned()));
     let mut is_known = false;
     for host in HOSTS.iter().filter_map(|label| Host::of(labels.get(*label)?)) {
         let (field, text) = match host {

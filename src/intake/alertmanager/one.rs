@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{GRAFANA, TRUNCATED, fingerprint, group::Group, labels, severity};
+use super::{GRAFANA, TRUNCATED, fingerprint, group::Group, labels, severity, without_secrets};
 use crate::{
     alert::{Alert, Named, Phase, Source},
-    intake::{Undecodable, lenient::Lenient, masked::masked},
+    intake::{Undecodable, lenient::Lenient},
 };
 
 /// Go's zero time is in the year 1; what is not later than this is none.
@@ -122,7 +122,7 @@ fn url(object: &Map<String, Value>, group: &Group) -> Option<String> {
 /// An address that a browser opens, without secrets.
 fn address(url: &str) -> Option<String> {
     let is_address = url.starts_with("https://") || url.starts_with("http://");
-    is_address.then(|| String::from_utf8_lossy(&masked(url.as_bytes())).into_owned())
+    is_address.then(|| without_secrets(url))
 }
 
 /// Labels or annotations; what is empty is as good as none, as for Prometheus.
@@ -135,8 +135,5 @@ fn texts(value: Option<&Value>, read: &mut Lenient) -> BTreeMap<String, String> 
 }
 
 fn bounded(text: Option<String>, most: usize) -> Option<String> {
-    text.map(|mut text| {
-        text.truncate(text.floor_char_boundary(most));
-        text
-    })
+    text.map(|text| without_secrets(&text[..text.floor_char_boundary(most)]))
 }

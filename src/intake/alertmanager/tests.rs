@@ -218,6 +218,21 @@ fn labels_tell_which_host_and_which_traffic() {
 }
 
 #[test]
+fn no_secret_goes_into_a_record() {
+    let alert = one(|alert| {
+        let text = json!("look at http://h/?token=s3cret");
+        for key in ["summary", "description", "runbook_url"] {
+            alert["annotations"][key] = text.clone();
+        }
+        alert["labels"]["probe"] = text.clone();
+        alert["labels"]["alertname"] = text;
+        alert["generatorURL"] = json!("http://h/?token=s3cret");
+    });
+    let told = format!("{alert:?}");
+    assert!(told.contains("token=***") && !told.contains("s3cret"), "{told}");
+}
+
+#[test]
 fn a_post_that_left_alerts_out_says_so() {
     let mut body = post();
     assert!(read(body.clone()).iter().all(|alert| !alert.tags.iter().any(|tag| tag == TRUNCATED)));
