@@ -189,20 +189,21 @@ fn read(answer: &Value, question: &Question, stale: Option<Stale>, now: Timestam
         Some(format!("{}~{}", sort.first()?.as_i64()?, sort.get(1)?.as_str()?))
     });
     let buckets = |name: &str| answer.pointer(&format!("/aggregations/{name}/buckets"));
-    let severity = buckets("severity").and_then(Value::as_array).into_iter().flatten();
-    let severity = severity.filter_map(|one| {
-        Some((one["key"].as_i64()?.to_string(), one["doc_count"].as_u64().filter(|n| *n > 0)?))
-    });
-    let entity = buckets("entity").and_then(Value::as_object).into_iter().flatten();
-    let entity = entity.filter_map(|(kind, one)| {
-        Some((kind.clone(), one["doc_count"].as_u64().filter(|count| *count > 0)?))
-    });
+    let counts = |name: &str| {
+        let buckets = buckets(name).and_then(Value::as_array).into_iter().flatten();
+        let count = |one: &Value| {
+            let key = &one["key"];
+            let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+            Some((key, one["doc_count"].as_u64()?))
+        };
+        buckets.filter_map(count).collect()
+    };
     Some(Page {
         items: hits.iter().map(|hit| item(hit, stale)).collect(),
         next,
         total: total.and_then(|total| total["value"].as_u64()).unwrap_or_default(),
         is_more: total.is_some_and(|total| total["relation"] == "gte"),
-        counts: Counts { severity: severity.collect(), entity: entity.collect() },
+        counts: Counts { severity: counts("severity"), entity: counts("entity") },
         asked_at: format!("{now:.3}"),
         age_ms: 0,
         outdated: None,
@@ -254,7 +255,7 @@ mod tests {
             "hits": {"total": {"value": 10_000, "relation": "gte"},
                 "hits": [hit("a", "2026-11-22T01:59:00.000Z"), hit("b", "2026-11-22T00:59:59.999Z")]},
             "aggregations": {"severity": {"buckets": [{"key": 80, "doc_count": 2}]},
-                "entity": {"buckets": {"host": {"doc_count": 2}, "mac": {"doc_count": 0}}}}});
+                "entity": {"buckets": [{"key": "host", "doc_count": 2}]}}});
         let question = Question { limit: 2, ..Question::default() };
         let settings =
             |stale_after| Settings { pattern: "s-*".to_owned(), stale_after, reconciles: true };

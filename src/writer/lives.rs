@@ -157,7 +157,8 @@ impl Lives {
         let mut found = guarded::read(&self.client, INDEX, &ids).await?;
         if found.contains(&Found::NoIndex) {
             let fields = json!({
-                "source": { "type": "keyword" }, "series": { "type": "keyword" },
+                "source": { "type": "keyword" },
+                "series": { "type": "keyword", "ignore_above": 1024 },
                 "index_pattern": { "type": "keyword" }, "engaged": { "type": "boolean" },
                 "updated": { "type": "date", "format": "epoch_millis" } });
             guarded::make_index(&self.client, INDEX, fields).await?;
