@@ -10,7 +10,7 @@
 //! Words and units are those of `formatThresholdCross` (`alert_utils.lua`) and of `format_utils.lua`
 //! of ntopng 3.4: 1 KB is 1,024 bytes.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use serde_json::{Map, Value, json};
 
@@ -326,7 +326,7 @@ impl Crossing {
         let reason = self.reason(entity, value);
         alert.concerns(self.kind.name(), entity);
         let field = match self.kind {
-            Kind::Host => Some("source.ip"),
+            Kind::Host => entity.parse::<IpAddr>().is_ok().then_some("source.ip"),
             Kind::Network => Some("network.name"),
             Kind::Interface => self.field.as_deref(),
         };
@@ -508,19 +508,25 @@ mod tests {
 
     #[test]
     fn an_alert_is_about_its_entity() {
-        for (kind, field, want) in [
-            (Kind::Host, None, ("source.ip", "host:e")),
-            (Kind::Network, None, ("network.name", "network:e")),
-            (Kind::Interface, Some("node"), ("node", "interface:e")),
+        for (kind, field, entity, want) in [
+            (Kind::Host, None, "10.0.0.1", Some("source.ip")),
+            (Kind::Host, None, "2001:db8::1", Some("source.ip")),
+            (Kind::Host, None, "no address", None),
+            (Kind::Network, None, "lab", Some("network.name")),
+            (Kind::Interface, Some("node"), "sensor-1", Some("node")),
         ] {
             let mut crossing = crossing(kind, "bytes", "minute", false, 9.0);
             crossing.field = field.map(str::to_owned);
             let mut alert = Alert::of(Source::OpenSearch);
-            crossing.tell(&mut alert, "e", None);
-            crossing.tell(&mut alert, "e", Some(10.0));
-            assert_eq!(alert.about.unwrap().fields, [(want.0.to_owned(), json!("e"))]);
-            assert_eq!(alert.tags, [want.1], "once");
-            let said = format!("Minute traffic crossed by {} e [10 Bytes > 9 Bytes]", kind.name());
+            crossing.tell(&mut alert, entity, None);
+            crossing.tell(&mut alert, entity, Some(10.0));
+            let fields = alert.about.unwrap().fields;
+            let want: Vec<_> =
+                want.map(|field| (field.to_owned(), json!(entity))).into_iter().collect();
+            assert_eq!(fields, want);
+            assert_eq!(alert.tags, [format!("{}:{entity}", kind.name())], "once");
+            let said =
+                format!("Minute traffic crossed by {} {entity} [10 Bytes > 9 Bytes]", kind.name());
             assert_eq!(alert.trigger.name.as_ref(), Some(&said));
             assert_eq!(alert.message, Some(said));
         }

@@ -63,7 +63,10 @@ pub fn complete(alert: &mut Alert, part: &Map<String, Value>) {
 /// The begin of the messages that a condition looked at. The monitor's own period is that of its
 /// schedule, which may be a weekend long.
 pub fn window(condition: &Map<String, Value>, end: Option<Timestamp>) -> Option<Timestamp> {
-    let minutes = condition.get("parameters")?.get("time")?.as_i64()?;
+    let parameters = condition.get("parameters")?;
+    // A threshold is looked at some time after its window.
+    let delay = parameters.get("delay").and_then(Value::as_i64).unwrap_or(0);
+    let minutes = parameters.get("time")?.as_i64()?.checked_add(delay)?;
     end?.checked_sub(SignedDuration::try_from_mins(minutes)?).ok()
 }
 
@@ -71,7 +74,9 @@ pub fn window(condition: &Map<String, Value>, end: Option<Timestamp>) -> Option<
 pub fn of_group(alert: &mut Alert, group: &Map<String, Value>) {
     let Some(occasion) = alert.occasion.as_mut() else { return };
     if let Some(keys) = group.get("bucket_keys").and_then(Value::as_str) {
-        if let Some(crossing) = Crossing::read(&occasion.condition.parameters) {
+        let is_threshold = occasion.condition.kind.as_deref() == Some("threshold_cross");
+        let crossing = Crossing::read(&occasion.condition.parameters).filter(|_| is_threshold);
+        if let Some(crossing) = crossing {
             // By how much, only the Alerting API tells.
             return crossing.tell(alert, keys, None);
         }
@@ -301,7 +306,9 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().ok();
         for (condition, want) in [
             (json!({"parameters": {"time": 5}}), "2026-11-06T05:00:00Z"),
+            (json!({"parameters": {"time": 5, "delay": 2}}), "2026-11-06T04:58:00Z"),
             (json!({"parameters": {"time": i64::MAX}}), "2026-11-03T00:00:00Z"),
+            (json!({"parameters": {"time": i64::MAX, "delay": 1}}), "2026-11-03T00:00:00Z"),
             (json!({"parameters": {"time": "x"}}), "2026-11-03T00:00:00Z"),
             (json!({}), "2026-11-03T00:00:00Z"),
         ] {

@@ -137,7 +137,13 @@ fn missing(alert: &Alert, expected: &Expected) -> Vec<Fault> {
         let what = "it tells no id of the monitor, so the record cannot link to it, and one of two monitors of the same name cannot be told from the other";
         faults.push(warn(what, mend));
     }
-    if let Some(what) = expected.trigger.fault("trigger's name", alert.trigger.name.as_deref()) {
+    // What crosses a threshold says so in the place of the trigger's name.
+    let kind = alert.occasion.as_ref().and_then(|occasion| occasion.condition.kind.as_deref());
+    let trigger = match expected.trigger {
+        Name::Is(_) if kind == Some("threshold_cross") => Name::Any,
+        other => other,
+    };
+    if let Some(what) = trigger.fault("trigger's name", alert.trigger.name.as_deref()) {
         let mend =
             r#"write `"trigger": {"id": "{{ctx.trigger.id}}", "name": "{{ctx.trigger.name}}", …}`"#;
         faults.push(warn(what, mend));

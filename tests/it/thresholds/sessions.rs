@@ -146,7 +146,7 @@ impl Space {
     }
 
     /// The lines of a file that say who it is about.
-    pub fn who(&self, entity: &str) -> String {
+    pub fn who(entity: &str) -> String {
         let networks: Vec<_> = NETWORKS
             .iter()
             .map(|(name, cidrs)| format!("{{ name = \"{name}\", cidr = {cidrs:?} }}"))
