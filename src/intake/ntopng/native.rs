@@ -1,6 +1,6 @@
 //! An alert in ntopng's own form → [`Alert`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -114,8 +114,15 @@ fn live(alert: &mut Alert, told: &Told, flow: Option<&Flow>) {
             alert.began = Some(began);
             alert.id = Some(series_key(told, Some(began)));
         }
-        // Up to 3.9 nothing says when that began which is released now.
-        None => alert.series = Some(series_key(told, None)),
+        // Up to 3.9 nothing says when that began which is released now; but a program may tell how
+        // long it was.
+        None => {
+            let seconds = told.duration.filter(|_| told.action == Action::Release);
+            let long = seconds.map(SignedDuration::from_secs);
+            let began = last.zip(long).and_then(|(last, long)| last.checked_sub(long).ok());
+            alert.start = began.or(alert.start);
+            alert.series = Some(series_key(told, None));
+        }
     }
 }
 
