@@ -109,21 +109,18 @@ fn live(alert: &mut Alert, told: &Told, flow: Option<&Flow>) {
     // An end of 0, or before the begin, is that of what goes on.
     let last = told.end.max(told.at);
     (alert.start, alert.end, alert.as_of) = (told.at.or(last), last, last);
-    match told.at.filter(|_| told.generation != Generation::A) {
-        Some(began) => {
-            alert.began = Some(began);
-            alert.id = Some(series_key(told, Some(began)));
-        }
-        // Up to 3.9 nothing says when that began which is released now; but a program may tell how
-        // long it was.
-        None => {
-            let seconds = told.duration.filter(|_| told.action == Action::Release);
-            let long = seconds.map(SignedDuration::from_secs);
-            let began = last.zip(long).and_then(|(last, long)| last.checked_sub(long).ok());
-            alert.start = began.or(alert.start);
-            alert.series = Some(series_key(told, None));
-        }
+    if let Some(began) = told.at.filter(|_| told.generation != Generation::A) {
+        alert.began = Some(began);
+        alert.id = Some(series_key(told, Some(began)));
+        return;
     }
+    // Up to 3.9 nothing says when that began which is released now; but a program may tell how long
+    // it was.
+    alert.series = Some(series_key(told, None));
+    let seconds = told.duration.filter(|_| told.action == Action::Release);
+    let long = seconds.map(SignedDuration::from_secs);
+    let began = last.zip(long).and_then(|(last, long)| last.checked_sub(long).ok());
+    alert.start = began.or(alert.start);
 }
 
 /// Of what engages and is released: interface, entity, kind, subtype, how often it is looked at, and
