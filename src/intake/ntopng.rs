@@ -72,7 +72,7 @@ fn is_envelope(object: &Map<String, Value>) -> bool {
 
 /// Whether an object is a single alert: a kind and an entity, by any generation's names.
 fn is_alert(object: &Map<String, Value>) -> bool {
-    const PAIRS: [[&str; 2]; 10] = [
+    const PAIRS: [[&str; 2]; 12] = [
         ["alert_id", "entity_id"],
         ["alert_id", "entity_val"],
         ["alert_id", "is_flow_alert"],
@@ -80,6 +80,8 @@ fn is_alert(object: &Map<String, Value>) -> bool {
         ["alert_type", "alert_entity_val"],
         ["alert_type", "is_flow_alert"],
         ["alert_type", "flow_status"],
+        ["alert_type", "entity_type"],
+        ["alert_type", "entity_value"],
         ["type", "entity_type"],
         ["type", "entity_value"],
         ["entity_type", "entity_value"],

@@ -1,6 +1,6 @@
 //! An alert in ntopng's own form → [`Alert`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -109,14 +109,18 @@ fn live(alert: &mut Alert, told: &Told, flow: Option<&Flow>) {
     // An end of 0, or before the begin, is that of what goes on.
     let last = told.end.max(told.at);
     (alert.start, alert.end, alert.as_of) = (told.at.or(last), last, last);
-    match told.at.filter(|_| told.generation != Generation::A) {
-        Some(began) => {
-            alert.began = Some(began);
-            alert.id = Some(series_key(told, Some(began)));
-        }
-        // Up to 3.9 nothing says when that began which is released now.
-        None => alert.series = Some(series_key(told, None)),
+    if let Some(began) = told.at.filter(|_| told.generation != Generation::A) {
+        alert.began = Some(began);
+        alert.id = Some(series_key(told, Some(began)));
+        return;
     }
+    // Up to 3.9 nothing says when that began which is released now; but a program may tell how long
+    // it was.
+    alert.series = Some(series_key(told, None));
+    let seconds = told.duration.filter(|_| told.action == Action::Release);
+    let long = seconds.map(SignedDuration::from_secs);
+    let began = last.zip(long).and_then(|(last, long)| last.checked_sub(long).ok());
+    alert.start = began.or(alert.start);
 }
 
 /// Of what engages and is released: interface, entity, kind, subtype, how often it is looked at, and

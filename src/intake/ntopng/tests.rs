@@ -130,6 +130,20 @@ fn names_and_texts_stand_for_codes_and_numbers() {
 }
 
 #[test]
+fn the_names_of_the_documentation_do_as_well_as_those_of_the_sources() {
+    let told = json!({"ifid": 0, "entity_type": "mac", "entity_value": "4A:00:06:A0:7C:51",
+        "alert_type": "mac_ip_association_change", "alert_severity": "warning", "timestamp": 1_523_616_620,
+        "message": pushed()["message"], "action": "store"});
+    assert!(recognises(told.as_object().unwrap()));
+    let (told, coded) = (alert(told), alert(pushed()));
+    assert_eq!((&told.id, &told.rule, told.severity), (&coded.id, &coded.rule, coded.severity));
+    let released = json!({"action": "release", "tstamp": 1_793_959_620, "duration": 300});
+    let released = alert(with(engaged_a(), released));
+    assert_eq!((released.start, released.end), (at(1_793_959_320), at(1_793_959_620)));
+    assert_eq!(released.as_of, released.end);
+}
+
+#[test]
 fn what_is_wrong_in_an_alert_is_left_out_and_the_rest_stays() {
     for (changes, is_repaired) in [
         (json!({"severity": {"a": 1}}), true),

@@ -60,6 +60,8 @@ pub struct Told {
     pub at: Option<Timestamp>,
     /// When it ended, or was heard of last.
     pub end: Option<Timestamp>,
+    /// How long it was engaged, in s, where a release tells that.
+    pub duration: Option<i64>,
     /// The first packet of its flow.
     pub first_seen: Option<Timestamp>,
     /// `alert_category`.
@@ -79,10 +81,10 @@ pub fn generation(object: &Map<String, Value>) -> Option<Generation> {
     let has = |keys: &[&str]| keys.iter().any(|key| object.get(*key).is_some_and(is_told));
     if has(&["alert_id"]) {
         Some(Generation::C)
+    } else if has(&["type", "entity_type"]) && !has(&["alert_entity", "alert_entity_val"]) {
+        Some(Generation::A)
     } else if has(&["alert_type", "alert_entity"]) {
         Some(Generation::B)
-    } else if has(&["type", "entity_type"]) {
-        Some(Generation::A)
     } else {
         None
     }
@@ -106,7 +108,7 @@ pub fn read(
     });
     let mut values = Values::of(object, lenient);
     let is_flow = values.flag("is_flow_alert") || flow.is_some();
-    let names = Names::of(generation);
+    let names = Names::of(generation).in_use(&values);
     let entity = values.coded(names.entity, Table::Entity, version);
     let entity = entity.unwrap_or_else(|| guessed(is_flow, &values));
     let is_flow = is_flow || entity.name == "flow";
@@ -147,6 +149,7 @@ pub fn read(
         kind: values.coded(names.kind, table, version).unwrap_or(Coded::none()),
         granularity: values.label(names.granularity).unwrap_or_default(),
         end: names.ends.iter().find_map(|key| values.time(key)),
+        duration: values.positive("duration"),
         first_seen: values.time("first_seen"),
         category: values.coded("alert_category", Table::Category, version),
         is_acknowledged: values.flag("acknowledged"),
@@ -230,6 +233,20 @@ struct Names {
 }
 
 impl Names {
+    /// The documentation of 3.6 and 3.8 has `alert_type` and `alert_severity` where their sources have
+    /// `type` and `severity`; programs follow the one or the other.
+    fn in_use(self, values: &Values) -> Self {
+        let documented = |key, other| if values.has(key) { key } else { other };
+        match self.entity {
+            "entity_type" => Self {
+                kind: documented(self.kind, "alert_type"),
+                severity: documented(self.severity, "alert_severity"),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     const fn of(generation: Generation) -> Self {
         match generation {
             Generation::A => Self {
