@@ -264,9 +264,9 @@ where
         let url = self.secret(REDIS);
         let url = url.and_then(|(source, text)| self.settle(&source, queue::settings::url(&text)));
         let (ca, identity) = (self.pem(REDIS_CA, "CERTIFICATE-----"), self.redis_identity());
-        let names = self.parse(QUEUES, queue::settings::queues)?;
+        let names = self.parse(QUEUES, queue::settings::queues);
         let tees = self.optional(TEE).unwrap_or_default();
-        let queues = self.settle(TEE, queue::settings::with_tees(names, &tees))?;
+        let queues = self.settle(TEE, queue::settings::with_tees(names?, &tees));
         let uses_tls = url.as_ref().is_some_and(queue::settings::is_tls);
         if url.is_some() && !uses_tls && (ca.is_some() || identity.is_some()) {
             self.warn("ALERTLOOP_NTOPNG_REDIS_CA, _CERT and _KEY have no effect without rediss://");
@@ -274,7 +274,7 @@ where
         if !self.is_given(REDIS) && !tees.is_empty() {
             self.warn(&format!("{TEE} has no effect without {REDIS}"));
         }
-        Some(queue::Settings { url: url?, ca, identity, queues })
+        Some(queue::Settings { url: url?, ca, identity, queues: queues? })
     }
 
     fn redis_identity(&mut self) -> Option<queue::settings::Identity> {

@@ -289,3 +289,41 @@ fn no_secret_is_printed_with_the_settings() {
     let printed = format!("{config:?}");
     assert!(!printed.contains("hunter2") && !printed.contains("PRIVATE KEY"), "{printed}");
 }
+
+#[test]
+fn lists_in_redis_are_read_where_one_is_named() {
+    const URL: &str = "ALERTLOOP_NTOPNG_REDIS_URL";
+    assert!(read(&[], &[]).unwrap().ntopng_queue.is_none());
+    let queue = |given: &[(&str, &str)]| read(given, &[]).unwrap().ntopng_queue.unwrap().queues;
+    let [one] = queue(&[(URL, "redis://redis")]).try_into().unwrap();
+    assert_eq!((one.name.as_str(), one.tee), ("ntopng.alert_process_queue", None));
+    let named = [
+        (URL, "redis://ann:hunter2@redis/1"),
+        ("ALERTLOOP_NTOPNG_QUEUES", "a, b"),
+        ("ALERTLOOP_NTOPNG_TEE", "b = c"),
+    ];
+    let tees: Vec<_> = queue(&named).into_iter().map(|queue| queue.tee).collect();
+    assert_eq!(tees, [None, Some("c".to_owned())]);
+
+    let file = "ALERTLOOP_NTOPNG_REDIS_URL_FILE";
+    let config = read(&[(file, "url")], &[("url", "redis://:hunter2@redis\n")]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.secret_files, [PathBuf::from("url")]);
+
+    let found = faults(
+        &[
+            (URL, "http://ann:hunter2@redis"),
+            ("ALERTLOOP_NTOPNG_QUEUES", "a,a"),
+            ("ALERTLOOP_NTOPNG_REDIS_KEY", "key.pem"),
+        ],
+        &[("key.pem", KEY)],
+    );
+    for name in [URL, "ALERTLOOP_NTOPNG_QUEUES", "ALERTLOOP_NTOPNG_REDIS_KEY"] {
+        assert!(found.contains(&format!("{name}: ")), "{name}: {found}");
+    }
+    assert!(!found.contains("hunter2"), "{found}");
+    let tee = faults(&[(URL, "redis://redis"), ("ALERTLOOP_NTOPNG_TEE", "x=y")], &[]);
+    assert!(tee.starts_with("ALERTLOOP_NTOPNG_TEE: "), "{tee}");
+    let odd = read(&[("ALERTLOOP_NTOPNG_TEE", "ntopng.alert_process_queue=x")], &[]).unwrap();
+    assert_eq!(odd.warnings.len(), 1, "{:?}", odd.warnings);
+}

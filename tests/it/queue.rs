@@ -360,6 +360,27 @@ async fn a_crash_between_keeping_and_removing_doubles_nothing_not_even_a_dead_le
     assert_eq!(process.wait().code(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_is_nowhere_to_be_read() {
+    let (store, redis) = (store!(), redis!("--user", "ann", "on", ">another-one", "~*", "+@all"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = settings(&store, dir.path());
+    let url = format!("redis://ann:{SECRET}@127.0.0.1:{}/0", redis.port());
+    settings.insert("ALERTLOOP_NTOPNG_REDIS_URL".to_owned(), url);
+    settings.insert("ALERTLOOP_LOG".to_owned(), "debug,redis=trace".to_owned());
+    let process = tokio::task::block_in_place(|| Process::serve(&settings));
+    let told = async {
+        while !process.has_said("nothing is taken from the queue") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it says that it is refused");
+    process.signal("TERM");
+    let log = Value::from(process.log()).to_string();
+    assert_eq!(process.wait().code(), Some(0));
+    assert!(log.contains("refuses the login") && !log.contains(SECRET), "{log}");
+}
+
 /// A certificate that signs itself, with its key.
 fn certificate(folder: &Path, name: &str) -> Option<[String; 2]> {
     let paths =
