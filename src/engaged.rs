@@ -137,8 +137,6 @@ pub struct Settings {
 }
 
 /// What is stale: of which sources (`event.provider`), and without news since when, in epoch ms.
-///
-/// Alertmanager's messages do not say when they were sent, and it takes silence for the end itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stale {
     providers: &'static [&'static str],
@@ -170,8 +168,11 @@ impl Stale {
     /// `None` where nothing ever is.
     fn of(settings: &Settings, now: Timestamp) -> Option<Self> {
         let span = i64::try_from(settings.stale_after.as_millis()).unwrap_or(i64::MAX);
-        let providers: &[&str] =
-            if settings.reconciles { &["ntopng"] } else { &["ntopng", "malcolm"] };
+        let providers: &[&str] = if settings.reconciles {
+            &["ntopng", "alertmanager"]
+        } else {
+            &["ntopng", "alertmanager", "malcolm"]
+        };
         let before = now.as_millisecond().saturating_sub(span);
         (span > 0).then_some(Self { providers, before })
     }

@@ -198,7 +198,7 @@ pub static TABLE: &[Setting] = &[
         "ALERTLOOP_STALE_AFTER",
         "24h",
         PAGE,
-        "How long an engaged alert of ntopng may be without news before it is shown as stale; 0 for ever",
+        "How long an engaged alert of ntopng or Alertmanager may be without news before it is shown as stale; 0 for ever",
     ),
     value(
         "ALERTLOOP_ADMIN_USER",

@@ -145,7 +145,7 @@ fn of_entity(entity: &str) -> Vec<Value> {
 mod tests {
     use super::{super::Filter, *};
 
-    const STALE: Stale = Stale { providers: &["ntopng"], before: 5 };
+    const STALE: Stale = Stale { providers: &["ntopng", "alertmanager"], before: 5 };
 
     #[test]
     fn each_filter_is_one_condition_more_and_none_can_leave_its_place() {
@@ -167,7 +167,7 @@ mod tests {
             ),
             (
                 Filter { stale: Some(true), ..Filter::default() },
-                json!({"bool": {"filter": [{"terms": {"event.provider": ["ntopng"]}},
+                json!({"bool": {"filter": [{"terms": {"event.provider": ["ntopng", "alertmanager"]}},
                     {"range": {"event.end": {"lt": 5, "format": "epoch_millis"}}}]}}),
             ),
         ] {
