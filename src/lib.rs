@@ -4,8 +4,10 @@
 //! Data flows one way: [`http`] takes a body in and seals it into the [`spool`] (fsync before the
 //! answer); the [`writer`] takes it from there, [`intake`] decodes it into [`alert`]s, [`record`]
 //! makes documents of them, and [`opensearch`] stores them. An entry leaves the spool only when
-//! its outcome is known; [`queue`] takes in what is pulled, from Redis; what can never be stored stays among the [`dead_letters`]. Beside the writer,
-//! [`callback`]s are run for what is in the spool, and each run is kept among the [`deliveries`].
+//! its outcome is known; what can never be stored stays among the [`dead_letters`]. What is pulled comes
+//! by a [`queue`] in Redis into the same spool; [`series`] tell which happening a message is about that
+//! does not say so, and [`engaged`] what is there now. Beside the writer, [`callback`]s are run for what
+//! is in the spool, and each run is kept among the [`deliveries`].
 //! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
 //! one replica at a time does, by a [`lease`]. [`provision`]
 //! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
