@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use crate::{
+    cli::printed::cut_to,
     engaged::{Item, Page},
     finding::printable,
 };
@@ -27,7 +28,7 @@ pub(super) fn table(page: &Page, width: Option<usize>) -> String {
     }
     writeln!(text, "{HEADING}").ok();
     for item in &page.items {
-        writeln!(text, "{}", cut(line(item), width)).ok();
+        text.push_str(&cut_to(width, line(item)));
     }
     let total = page.total;
     let more = if page.is_more { "more than " } else { "" };
@@ -66,17 +67,6 @@ fn line(item: &Item) -> String {
     if let Some(what) = what.filter(|what| **what != item.rule) {
         line.push_str(": ");
         line.push_str(&printable(what));
-    }
-    line
-}
-
-fn cut(mut line: String, width: Option<usize>) -> String {
-    if let Some(width) = width
-        && let Some((end, _)) = line.char_indices().nth(width.saturating_sub(1))
-        && line[end..].chars().nth(1).is_some()
-    {
-        line.truncate(end);
-        line.push('…');
     }
     line
 }
