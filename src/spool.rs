@@ -193,6 +193,8 @@ struct Shared {
     trouble: Trouble,
     /// The newest entry that is on disk, since the start.
     last_id: AtomicI64,
+    /// How many envelopes were kept whose senders waited for that, since the start.
+    posted: AtomicI64,
     /// Entries and dead letters that the file holds.
     entries: AtomicU64,
     dead_letters: AtomicU64,
@@ -248,7 +250,9 @@ impl Spool {
         let (done, answer) = oneshot::channel();
         let job = group_commit::Job::Append { envelope, watch, done };
         self.jobs.send(job).await.map_err(|_| AppendError::Closed)?;
-        answer.await.map_err(|_| AppendError::Closed)?
+        let kept = answer.await.map_err(|_| AppendError::Closed)?;
+        self.shared.posted.fetch_add(i64::from(kept.is_ok()), Ordering::Relaxed);
+        kept
     }
 
     /// Keeps several envelopes in their order, as far as there is room, with as few transactions as
@@ -529,6 +533,13 @@ impl Spool {
     /// When the file cannot be read.
     pub fn delivery_stats(&self, callback: Option<&str>) -> rusqlite::Result<DeliveryStats> {
         deliveries::stats(&self.reader(), callback)
+    }
+
+    /// How many envelopes were kept since the start whose senders waited for that; those of a queue
+    /// are not among them.
+    #[must_use]
+    pub fn posted(&self) -> i64 {
+        self.shared.posted.load(Ordering::Relaxed)
     }
 
     /// The newest entry that was appended since the spool was opened; 0 where there is none.

@@ -206,7 +206,7 @@ impl Writer {
         while self.may_send() {
             let entries = tokio::task::block_in_place(|| self.next_entries());
             if entries.is_empty() {
-                self.pace.sent(self.spool.last_id());
+                self.pace.sent(self.spool.posted());
                 return;
             }
             let batch = self.prepare_batch(entries).await;
@@ -230,6 +230,7 @@ impl Writer {
     fn flow(&mut self) -> Flow {
         Flow {
             last: self.spool.last_id(),
+            posted: self.spool.posted(),
             cursor: self.cursor,
             in_flight: self.sending.len(),
             limit: self.settings.requests_in_flight,
@@ -238,7 +239,7 @@ impl Writer {
     }
 
     fn send(&mut self, mut batch: Batch) {
-        self.pace.sent(self.spool.last_id());
+        self.pace.sent(self.spool.posted());
         let client = self.client.clone();
         self.sending.push(Box::pin(async move {
             let begun = Instant::now();

@@ -3,7 +3,8 @@
 //! An idle writer sends what there is at once. While one request is in flight a second goes only
 //! when enough has gathered: many small requests would cost the store more than they win. And while
 //! alerts come faster than they are stored and processors are short, the intake goes first: the
-//! store then has its part of them, and what is kept can be stored later.
+//! store then has its part of them, and what is kept can be stored later. What is taken from a queue
+//! makes no such haste: nobody waits for an answer.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::spool::EntryId;
 
 /// Beside a request in flight another one goes when this many entries have gathered.
 const ENOUGH: EntryId = 16;
-/// With more than this waiting, and half of it come since the last request, alerts are a flood.
+/// With more than this waiting, and half of it posted since the last request, alerts are a flood.
 const FLOOD: EntryId = 1_000;
 /// In a flood the writer rests for so many times as long as the store took for its last request.
 const REST: u32 = 3;
@@ -21,6 +22,8 @@ const REST: u32 = 3;
 pub struct Flow {
     /// The newest entry.
     pub last: EntryId,
+    /// How many were posted so far.
+    pub posted: i64,
     /// The newest entry that the writer has taken.
     pub cursor: EntryId,
     /// Requests in flight, and how many there may be.
@@ -33,8 +36,8 @@ pub struct Flow {
 /// The writer's pace.
 #[derive(Debug, Default)]
 pub struct Pace {
-    /// The newest entry when the latest request was sent.
-    last_at_send: EntryId,
+    /// How many were posted when the latest request was sent.
+    posted_at_send: i64,
     rest: Option<Instant>,
 }
 
@@ -48,8 +51,8 @@ impl Pace {
     }
 
     /// Notes that a request goes out.
-    pub fn sent(&mut self, last: EntryId) {
-        self.last_at_send = last;
+    pub fn sent(&mut self, posted: i64) {
+        self.posted_at_send = posted;
         self.rest = None;
     }
 
@@ -64,7 +67,8 @@ impl Pace {
     }
 
     fn is_flooded(&self, flow: Flow) -> bool {
-        let grows = flow.last - flow.cursor > FLOOD && flow.last - self.last_at_send > FLOOD / 2;
+        let grows =
+            flow.last - flow.cursor > FLOOD && flow.posted - self.posted_at_send > FLOOD / 2;
         grows && flow.is_short
     }
 }
@@ -90,6 +94,7 @@ mod tests {
             pace.sent(50_000);
             let flow = Flow {
                 last: 50_000,
+                posted: 50_000,
                 cursor: 50_000 - waiting,
                 in_flight,
                 limit: 2,
@@ -103,8 +108,10 @@ mod tests {
     fn in_a_flood_the_intake_goes_first() {
         let now = Instant::now();
         let mut pace = Pace::default();
-        let flow =
-            |last, in_flight| Flow { last, cursor: 1_000, in_flight, limit: 2, is_short: true };
+        let flow = |last, in_flight| {
+            let (posted, cursor) = (last, 1_000);
+            Flow { last, posted, cursor, in_flight, limit: 2, is_short: true }
+        };
         pace.sent(2_000);
         assert!(!pace.may_send(flow(3_000, 1), now), "no second request");
         pace.answered(TOOK, flow(3_000, 0), now);
@@ -113,6 +120,9 @@ mod tests {
         assert_eq!(pace.rest(), Some(now + TOOK * REST));
         let alone = Flow { is_short: false, ..flow(3_000, 1) };
         assert!(pace.may_send(alone, now), "a store with processors of its own gets all it can");
+        // Nobody waits for what comes from a queue.
+        let pulled = Flow { posted: 2_000, ..flow(3_000, 1) };
+        assert!(pace.may_send(pulled, now));
         // A backlog that does not grow is sent as fast as it goes.
         pace.answered(TOOK, flow(2_100, 0), now);
         assert_eq!(pace.rest(), None);
