@@ -1,4 +1,4 @@
-//! The messages of [`series`]: which happening each is about is told by the documents of the series in
+//! The messages of [`crate::series`]: which happening each is about is told by the documents of the series in
 //! the store, one for each series, all of a batch at once. A document is written before its records
 //! are, and only where no other replica wrote it since; so whoever repeats a message finds what was
 //! decided, and writes the same records.
