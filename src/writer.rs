@@ -394,6 +394,9 @@ impl Writer {
             let reason = lived.reason.clone().unwrap_or_default();
             batch.works[*place].busy = Some((lives::INDEX.to_owned(), reason));
         }
+        for (place, reason) in lived.refused {
+            batch.works[place].refused.push(format!("its series: {reason}"));
+        }
         if lived.waiting.is_empty() {
             self.parked.unblock(lives::INDEX, Instant::now());
         }

@@ -146,6 +146,20 @@ impl Expression {
         }
     }
 
+    /// Whether its first comparison is true of large numbers of the first series rather than of small
+    /// ones.
+    #[must_use]
+    pub fn asks_for_much(&self) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.first().is_none_or(Self::asks_for_much),
+            Self::Not(part) => !part.asks_for_much(),
+            Self::Compare(Comparison { left, operator, .. }) => {
+                let is_less = matches!(operator, Operator::Less | Operator::LessOrEqual);
+                is_less != matches!(left, Operand::Series(_))
+            }
+        }
+    }
+
     /// Painless over `v0`, `v1` and so on for its series, with its numbers in `params.t0` and so on,
     /// which are put into `numbers`.
     #[must_use]
@@ -398,6 +412,21 @@ fn one_or(mut parts: Vec<Expression>, all: fn(Vec<Expression>) -> Expression) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_comparison_tells_which_groups_are_furthest_beyond() {
+        for (text, want) in [
+            ("count() > 5", true),
+            ("count() <= 5 and max(a) > 1", false),
+            ("5 < count()", true),
+            ("5 >= count()", false),
+            ("not (count() > 5 or max(a) > 1)", false),
+            ("count() == 5", true),
+        ] {
+            let expression = Expression::parse(text);
+            assert_eq!(expression.map(|one| one.asks_for_much()), Ok(want), "{text}");
+        }
+    }
 
     #[test]
     fn an_expression_is_read_and_written_back() {

@@ -15,8 +15,14 @@ use super::{Condition, Expression, Stream, Test};
 
 /// The name of the aggregation that makes groups.
 pub(super) const GROUPS: &str = "groups";
-/// How many groups are read at once.
-const PAGE: u32 = 1_000;
+/// How many groups are looked at in one search. Each page looks at all messages anew, and the most are
+/// chosen within a page, so there should be one; a store as shipped answers with 65,535 at most
+/// (`search.max_buckets`).
+pub(super) const PAGE: u32 = 50_000;
+/// How many of them may fire at once. Alerting reads 500 alerts of a monitor before it looks
+/// (`MAX_BUCKET_LEVEL_MONITOR_ALERT_SEARCH_COUNT`), and makes a second alert, at each run, for every
+/// bucket of which it has not read the one that is there (seen on 3.4.0).
+pub(super) const MOST: u32 = 500;
 /// A regular expression for values with `{{`, written so that it is no template itself.
 const TEMPLATES: &str = r"/.*\{\{.*/";
 
@@ -111,6 +117,7 @@ impl Condition {
                 search["_source"] = json!({"includes": includes, "excludes": []});
             }
         }
+        let expression = self.test.expression();
         let aggregations = self.aggregations();
         if groups.is_empty() {
             if !aggregations.is_empty() {
@@ -119,11 +126,10 @@ impl Condition {
         } else {
             let source = |field: &String| json!({group_name(field): {"terms": {"field": field}}});
             let sources: Vec<_> = groups.iter().map(source).collect();
-            let mut all = json!({"composite": {"size": PAGE, "sources": sources}});
-            if !aggregations.is_empty() {
-                all["aggregations"] = aggregations.into();
-            }
-            search["aggregations"] = json!({ GROUPS: all });
+            let mut inner = aggregations;
+            inner.extend(most(&expression));
+            search["aggregations"] = json!({ GROUPS: {
+                "composite": {"size": PAGE, "sources": sources}, "aggregations": inner } });
         }
         search
     }
@@ -154,6 +160,27 @@ fn query_level(expression: &Expression) -> Value {
 }
 
 fn bucket_level(expression: &Expression) -> Value {
+    let mut chosen = chosen(expression);
+    chosen["parent_bucket_path"] = json!(GROUPS);
+    chosen
+}
+
+/// Leaves, of the groups that fire, those that are furthest beyond: [`MOST`]. Pipelines run in the
+/// order of their names here, so the choice comes first.
+fn most(expression: &Expression) -> [(String, Value); 2] {
+    let by = expression.series().first().and_then(|first| first.paths(0).into_iter().next());
+    let order = if expression.asks_for_much() { "desc" } else { "asc" };
+    let sort: Vec<_> = by.map(|(_, path)| json!({path: {"order": order}})).into_iter().collect();
+    // What has no such number may fire all the same, by another one. The store writes it so.
+    let most = json!({"sort": sort, "size": MOST, "gap_policy": "INSERT_ZEROS"});
+    [
+        ("crossing".to_owned(), json!({"bucket_selector": chosen(expression)})),
+        ("most".to_owned(), json!({ "bucket_sort": most })),
+    ]
+}
+
+/// What tells whether a group fires.
+fn chosen(expression: &Expression) -> Value {
     let mut numbers = Vec::new();
     let test = expression.painless(&mut numbers);
     let series = expression.series();
@@ -166,7 +193,6 @@ fn bucket_level(expression: &Expression) -> Value {
         .collect();
     json!({
         "buckets_path": paths,
-        "parent_bucket_path": GROUPS,
         "gap_policy": "skip",
         "script": {"source": format!("{} return {test};", reads.join(" ")), "lang": "painless",
                    "params": params(&numbers)},

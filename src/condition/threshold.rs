@@ -24,7 +24,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Condition, Schedule, Stream, monitor::without_templates, series::Series};
+use super::{
+    Condition, Schedule, Stream,
+    monitor::{MOST, PAGE, without_templates},
+    series::Series,
+};
 use crate::{
     alert::{
         bucket::THRESHOLD,
@@ -37,14 +41,6 @@ pub mod networks;
 pub mod quantity;
 
 use networks::{Cidr, cuts};
-
-/// How many entities are looked at in one search. Each page looks at all sessions anew, so there
-/// should be one; a store as shipped answers with 65,535 at most (`search.max_buckets`).
-const PAGE: u32 = 50_000;
-/// How many of them may cross it at once. Alerting reads 500 alerts of a monitor before it looks
-/// (`MAX_BUCKET_LEVEL_MONITOR_ALERT_SEARCH_COUNT`), and makes a second alert, at each run, for every
-/// bucket of which it has not read the one that is there (seen on 3.4.0).
-const MOST: u32 = 500;
 
 const KEYS: &str = include_str!("threshold/keys.painless");
 const SIDES_MAP: &str = include_str!("threshold/sides_map.painless");

@@ -90,19 +90,65 @@ fn found_of(mut answer: Value) -> Found {
 /// Writes documents, each under its guard; a 409 is one that somebody wrote since.
 ///
 /// # Errors
-/// [`Error`], of a request as a whole: some may be written.
+/// [`Error`], of a request as a whole: some may be written. One that is too much for the store
+/// (400, 413) is cut in two until it is told of each document.
 pub async fn write(client: &Client, index: &str, writes: &[Write<'_>]) -> Result<Vec<Item>, Error> {
     let mut items = Vec::with_capacity(writes.len());
-    let (mut body, mut count) = (Vec::new(), 0);
-    for (n, write) in writes.iter().enumerate() {
-        push(&mut body, index, write);
-        count += 1;
-        if body.len() >= REQUEST_BYTES || n + 1 == writes.len() {
-            items.extend(client.bulk(Bytes::from(std::mem::take(&mut body)), count).await?);
-            count = 0;
+    let mut todo = requests(writes);
+    while let Some(part) = todo.pop() {
+        let mut body = Vec::new();
+        for write in part {
+            push(&mut body, index, write);
+        }
+        match client.bulk(Bytes::from(body), part.len()).await {
+            Ok(answers) => items.extend(answers),
+            Err(fault) => match (fault.status(), part) {
+                (Some(status @ (400 | 413)), [one]) => {
+                    items.push(refused(index, one.id, status, &fault));
+                }
+                (Some(400 | 413), _) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    todo.extend([second, first]);
+                }
+                _ => return Err(fault),
+            },
         }
     }
     Ok(items)
+}
+
+/// Runs of writes that keep the bound (one large document is a run of its own), the first one last.
+fn requests<'a, 'b>(writes: &'a [Write<'b>]) -> Vec<&'a [Write<'b>]> {
+    let size = |write: &Write| write.source.as_ref().map_or(0, String::len) + 256;
+    let (mut runs, mut rest) = (Vec::new(), writes);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |write: &&Write| {
+            bytes += size(write);
+            bytes <= REQUEST_BYTES
+        };
+        let (run, others) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        runs.push(run);
+        rest = others;
+    }
+    runs.reverse();
+    runs
+}
+
+/// What a document is told that the store does not take even alone.
+fn refused(index: &str, id: &str, status: u16, fault: &Error) -> Item {
+    let reason = Some(fault.to_string());
+    Item {
+        status,
+        index: index.to_owned(),
+        id: id.to_owned(),
+        version: None,
+        result: None,
+        seq_no: None,
+        primary_term: None,
+        shards: None,
+        error: Some(Cause { kind: None, reason, caused_by: None }),
+    }
 }
 
 fn push(body: &mut Vec<u8>, index: &str, write: &Write) {

@@ -96,6 +96,10 @@ impl Reader {
             }
             let count = self.pace.count();
             let mut items = if may_hold { server.held(count).await? } else { Vec::new() };
+            if may_hold && items.is_empty() {
+                // Nothing is left there, so whatever comes now is new, even if it says the same.
+                self.durable.clear();
+            }
             let mut left = None;
             if items.is_empty() {
                 let Some(taken) = self.take(&mut server, stop).await? else { return Ok(()) };

@@ -306,6 +306,13 @@ impl Server {
             }
             moved += there;
         }
+        // It may have come back meanwhile, and what could not be moved is still there.
+        let mut look = pipe();
+        look.cmd("LLEN").arg(&theirs).cmd("EXISTS").arg(self.keys.alive(other));
+        let [there, alive] = self.ask(&look).await?;
+        if number(&ok(there)?, "LLEN")? > 0 || number(&ok(alive)?, "EXISTS")? > 0 {
+            return Ok(moved);
+        }
         let mut forget = pipe();
         forget.cmd("SREM").arg(self.keys.takers()).arg(other);
         let [forgotten] = self.ask(&forget).await?;
@@ -365,5 +372,87 @@ fn number(answer: &Value, command: &str) -> Result<u64, Fault> {
     match answer {
         Value::Int(number) => u64::try_from(*number).map_err(|_| Fault::unexpected(command)),
         _ => Err(Fault::unexpected(command)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use tokio::{
+        io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+        net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    };
+
+    use super::*;
+
+    async fn command(lines: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<String> {
+        let head = lines.next_line().await.ok()??;
+        let words: usize = head.strip_prefix('*')?.parse().ok()?;
+        let mut all = Vec::new();
+        for _ in 0..words {
+            lines.next_line().await.ok()??;
+            all.push(lines.next_line().await.ok()??);
+        }
+        all.into_iter().next()
+    }
+
+    /// Takes over from a server whose list of the other replica has so many left after the first was
+    /// moved, and that has heard of it again or not; tells how many were moved, and whether the other
+    /// one was forgotten. No real server can be made to run out of memory at that very command.
+    async fn take_over(left: u8, is_back: bool) -> (u64, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let forgotten = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&forgotten);
+        let serving = async move {
+            let (stream, _): (TcpStream, _) = listener.accept().await.unwrap();
+            let (read, mut write) = stream.into_split();
+            let mut lines = BufReader::new(read).lines();
+            let mut moved = 0;
+            while let Some(word) = command(&mut lines).await {
+                let answer = match word.as_str() {
+                    "LMOVE" => {
+                        moved += 1;
+                        match (moved, left) {
+                            (1, _) => "$1\r\na\r\n".to_owned(),
+                            (_, 0) => "$-1\r\n".to_owned(),
+                            _ => "-OOM command not allowed\r\n".to_owned(),
+                        }
+                    }
+                    "LLEN" => format!(":{left}\r\n"),
+                    "EXISTS" => format!(":{}\r\n", u8::from(is_back)),
+                    "SREM" => {
+                        noted.store(true, Ordering::Relaxed);
+                        ":1\r\n".to_owned()
+                    }
+                    _ => "+OK\r\n".to_owned(),
+                };
+                write.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let asking = async {
+            let client = Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+            let config = AsyncConnectionConfig::new();
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            let (connection, keys) = (connection.await.unwrap(), Keys::of("q"));
+            let work = keys.work("us");
+            let (queue, replica) = ("q".to_owned(), "us".to_owned());
+            let mut server = Server { connection, way: Way::Singly, queue, keys, replica, work };
+            server.take_over("other").await.unwrap()
+        };
+        // The server ends when its only client is gone.
+        let (moved, ()) = tokio::join!(asking, serving);
+        (moved, forgotten.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_forgotten_only_when_nothing_of_it_is_left_and_it_is_still_gone() {
+        assert_eq!(take_over(0, false).await, (1, true));
+        assert_eq!(take_over(2, false).await, (1, false), "the rest could not be moved");
+        assert_eq!(take_over(0, true).await, (1, false), "it came back meanwhile");
     }
 }

@@ -51,6 +51,8 @@ pub struct Lived {
     pub waiting: Vec<usize>,
     /// Why.
     pub reason: Option<String>,
+    /// Works that can never be kept in their series, and why.
+    pub refused: Vec<(usize, String)>,
 }
 
 /// Reads and writes the documents of series.
@@ -129,6 +131,7 @@ impl Lives {
             todo.entry(&message.series).or_default().push(message);
         }
         for _ in 0..ROUNDS {
+            todo.retain(|_, messages| !messages.is_empty());
             let open = match self.open(&mut todo, &mut lived).await {
                 Ok(open) => open,
                 Err(fault) => return self.failed(&fault, todo, lived),
@@ -216,16 +219,19 @@ impl Lives {
         drop(writes);
         let mut lost = Vec::new();
         for (n, item) in changed.into_iter().zip(&items) {
-            let reason = match Outcome::of(item) {
-                Outcome::Stored => continue,
-                Outcome::Exists => None,
-                Outcome::Busy(reason) | Outcome::Refused(reason) => Some(reason),
-            };
+            let outcome = Outcome::of(item);
+            if outcome == Outcome::Stored {
+                continue;
+            }
             lost.push(n);
-            if let Some(reason) = reason {
-                for message in todo.remove(open[n].0).into_iter().flatten() {
-                    lived.wait(message.work, &reason);
+            match (outcome, todo.get_mut(open[n].0)) {
+                (Outcome::Busy(reason), Some(messages)) => {
+                    for message in std::mem::take(messages) {
+                        lived.wait(message.work, &reason);
+                    }
                 }
+                (Outcome::Refused(reason), Some(messages)) => lived.refuse(messages, reason),
+                _ => {}
             }
         }
         for (n, (id, _)) in open.iter().enumerate().filter(|(n, _)| !lost.contains(n)) {
@@ -279,6 +285,14 @@ impl Lives {
 }
 
 impl Lived {
+    /// Gives up the longest, which is too much; the others are tried again without it.
+    fn refuse(&mut self, messages: &mut Vec<&Waiting>, reason: String) {
+        let longest = messages.iter().max_by_key(|one| one.message.content.len());
+        let Some(work) = longest.map(|one| one.work) else { return };
+        messages.retain(|one| one.work != work);
+        self.refused.push((work, reason));
+    }
+
     fn wait(&mut self, work: usize, reason: &str) {
         self.reason.get_or_insert_with(|| reason.to_owned());
         if !self.waiting.contains(&work) {

@@ -278,13 +278,36 @@ async fn groups_fire_each_by_itself() {
 }
 
 #[tokio::test]
-async fn all_pages_of_groups_are_read() {
+async fn all_groups_are_looked_at_and_of_those_that_fire_the_most_are_taken() {
     let store = roomy(store!(alerting)).await;
     store.make_template().await;
-    let host = |number| json!({"firstPacket": 10, "host": {"name": format!("host-{number}")}});
-    keep(&store, &(0..2_500).map(host).collect::<Vec<_>>()).await;
-    let lines = "type = \"aggregation\"\ngroup_by = [\"host.name\"]\nconditions = \"count() > 0\"\ntime = 1";
-    assert_eq!(groups(&store, &condition(&store, lines)).await.len(), 2_500);
+    let host = |number| {
+        json!({"firstPacket": 10, "host": {"name": format!("host-{number}")},
+        "network": {"bytes": number}, "source": {"port": number}})
+    };
+    keep(&store, &(1..=2_500).map(host).collect::<Vec<_>>()).await;
+    let hosts = |numbers: std::ops::RangeInclusive<u32>| {
+        let mut hosts: Vec<_> = numbers.map(|number| format!("host-{number}")).collect();
+        hosts.sort();
+        hosts
+    };
+    for (conditions, want) in [
+        ("sum(network.bytes) > 2100", hosts(2_101..=2_500)),
+        ("sum(network.bytes) > 0", hosts(2_001..=2_500)),
+        ("max(network.bytes) <= 2000", hosts(1..=500)),
+        ("percentile(network.bytes, 50) > 0", hosts(2_001..=2_500)),
+        // What is furthest beyond the first number does not fire here.
+        ("sum(network.bytes) > 0 and max(source.port) < 400", hosts(1..=399)),
+        // Those that fire have nothing to be sorted by.
+        ("max(destination.bytes) > 5 or max(source.port) < 400", hosts(1..=399)),
+    ] {
+        let lines = format!(
+            "type = \"aggregation\"\ngroup_by = [\"host.name\"]\nconditions = \"{conditions}\"\ntime = 1"
+        );
+        let mut seen = groups(&store, &condition(&store, &lines)).await;
+        seen.sort();
+        assert_eq!((seen.len(), &seen), (want.len(), &want), "{conditions}");
+    }
 }
 
 /// Letters that messages and files have trouble with.

@@ -8,7 +8,6 @@ use std::{
 
 use alertloop::{
     alert::{Alert, Named, Phase, Source},
-    intake,
     opensearch::bulk::{self, Action},
     record::{Receipt, Write, fields::FieldSet},
     series::REPLACE_SCRIPT,
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{
     lint::naming,
     store,
-    support::{Answer, App, Proxy, Store, TOKEN, skip},
+    support::{Answer, App, Mood, Proxy, Reluctant, Store, TOKEN},
 };
 
 const NOON: i64 = 1_793_966_400;
@@ -207,6 +206,50 @@ async fn what_the_store_did_without_telling_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_refused_alone_and_holds_up_no_other() {
+    let store = store!();
+    store.make_template().await;
+    // As a proxy does that was never told how large a request may be.
+    let reluctant = Reluctant::start(&store, 1).await;
+    let settings = alertloop::opensearch::Settings {
+        url: reluctant.url().parse().expect("a URL"),
+        login: None,
+        verify: true,
+        ca: None,
+        identity: None,
+        timeout: Duration::from_secs(5),
+    };
+    let client = alertloop::opensearch::Client::new(&settings).expect("a client");
+    let (naming, known) = (naming(&store), FieldSet::everything());
+    let mut lives = Lives::new(client, store.pattern());
+    // The fourth and the fifth are of one series, and the fifth is the large one.
+    let all: Vec<Said> =
+        (0..60).map(|n| (if n == 4 { 3 } else { n }, false, i64::from(n))).collect();
+    let messages: Vec<_> = all
+        .iter()
+        .enumerate()
+        .map(|(work, said)| {
+            let long = if work == 4 { 50_000 } else { 2_000 };
+            let alert = Alert { message: Some("x".repeat(long)), ..alert(said) };
+            let received = Timestamp::from_second(NOON + 500).expect("a time");
+            let receipt = Receipt { received, hash: "hash" };
+            let mut one = lives.waiting(&alert, receipt, &naming, &known).expect("a series");
+            one.work = work;
+            one
+        })
+        .collect();
+    reluctant.set(Mood::TooLarge(20_000));
+    let told = lives.live(&messages, &naming).await.expect("an answer");
+    assert_eq!((&told.waiting, told.reason), (&Vec::new(), None));
+    let [(work, reason)] = told.refused.as_slice() else { panic!("{:?}", told.refused) };
+    assert!(*work == 4 && reason.contains("413"), "{work} {reason}");
+    let mut works: Vec<_> = told.records.iter().flat_map(|(_, works)| works.clone()).collect();
+    works.sort_unstable();
+    assert_eq!(works, (0..60).filter(|work| *work != 4).collect::<Vec<_>>());
+    clean(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_series_that_is_long_over_is_removed_and_another_one_is_not() {
     let store = store!();
     store.make_template().await;
@@ -247,17 +290,6 @@ fn of_ntopng(action: &str, second: i64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_two_replicas_are_told_out_of_order_is_one_record() {
     let store = store!();
-    let envelope = intake::Envelope {
-        source: Some(Source::Ntopng),
-        received: Timestamp::from_second(NOON).expect("a time"),
-        content_type: String::new(),
-        encoding: intake::Encoding::Identity,
-        body: of_ntopng("engage", 0).into_bytes(),
-    };
-    let read = intake::decode(&envelope, 1 << 20);
-    if !read.is_ok_and(|alerts| alerts.iter().all(Result::is_ok)) {
-        return skip("this build does not read ntopng's alerts");
-    }
     let one = App::start(&store, &[]).await;
     let other = App::start(&store, &[]).await;
     let post = |app: &App, prefer: &str, body: String| {

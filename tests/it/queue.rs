@@ -125,6 +125,39 @@ async fn the_order_is_kept_also_by_a_server_that_cannot_move() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_words_after_a_restart_are_news() {
+    let (store, redis) = (store!(), redis!());
+    let dir = tempfile::tempdir().expect("a directory");
+    // Nothing leaves the spool.
+    let mut settings = settings(&store, dir.path());
+    settings.insert("OPENSEARCH_URL".to_owned(), "http://127.0.0.1:1".to_owned());
+    settings.insert("ALERTLOOP_NTOPNG_REDIS_URL".to_owned(), redis.url());
+    // A program that tells no time says the same each time.
+    let says = |action: &str| {
+        json!({ "ifid": 0, "entity_type": 5, "entity_value": "ups", "type": 17, "severity": 1,
+            "message": "on battery", "action": action })
+        .to_string()
+    };
+    for told in [vec![says("engage"), says("release")], vec![says("engage")]] {
+        let process = tokio::task::block_in_place(|| Process::serve(&settings));
+        redis.push(QUEUE, &told);
+        let taken = async {
+            while redis.ask::<u64>(&["EXISTS", QUEUE]) + redis.keys("*:work:*").len() as u64 > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, taken).await.expect("an empty queue");
+        process.signal("TERM");
+        assert_eq!(process.wait().code(), Some(0));
+    }
+    let spool = alertloop::spool::Spool::open(dir.path(), 1 << 30).expect("a spool");
+    let entries = spool.next_batch(0, 9, 1 << 20).expect("entries");
+    let bodies: Vec<_> = entries.into_iter().map(|entry| entry.envelope.body).collect();
+    let want = ["engage", "release", "engage"].map(|action| says(action).into_bytes());
+    assert_eq!(bodies, want);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_memory_is_emptied_all_the_same() {
     let (store, redis) = (store!(), redis!());
     let app = App::start(&store, &[("ALERTLOOP_NTOPNG_REDIS_URL", &redis.url())]).await;

@@ -231,7 +231,8 @@ fn folder(
     for (name, lines) in conditions {
         let title = title(store, name);
         let text = format!(
-            "title = \"{title}\"\nenabled = false\ntype = \"threshold_cross\"\ndelay = 0\n{lines}"
+            "title = \"{title}\"\nenabled = false\n{}{lines}",
+            if lines.contains("type = ") { "" } else { "type = \"threshold_cross\"\ndelay = 0\n" }
         );
         std::fs::write(folder.join(format!("{name}.toml")), text).expect("a file");
     }
@@ -347,6 +348,13 @@ impl Scene {
             }
         };
         tokio::time::timeout(Duration::from_mins(1), looking).await.expect("it says so");
+    }
+
+    /// How many alerts of a monitor the store has.
+    async fn alerts(&self, name: &str) -> Value {
+        let path = format!("_plugins/_alerting/monitors/alerts?monitorId={}", self.monitors[name]);
+        let alerts = self.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+        alerts["totalAlerts"].clone()
     }
 
     async fn end(self) {
@@ -541,8 +549,43 @@ async fn more_than_the_store_can_keep_do_not_become_more_at_each_run() {
         scene.run(end).await;
         scene.wait_for("hosts", "engaged", &want).await;
     }
-    let path = format!("_plugins/_alerting/monitors/alerts?monitorId={}", scene.monitors["hosts"]);
-    let alerts = scene.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
-    assert_eq!(alerts["totalAlerts"], 500);
+    assert_eq!(scene.alerts("hosts").await, 500);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_do_groups_of_an_aggregation() {
+    let store = roomy(store!(alerting)).await;
+    let _alone = support::provisioning(&store).await;
+    let groups = "type = \"aggregation\"\ngroup_by = [\"source.ip\"]\ntime = 1\nconditions = \"sum(network.bytes) > 1000 and count() < 2\"";
+    let scene = Scene::new(store, &[("groups", groups.to_owned())], &[]).await;
+    let end = Timestamp::now().as_millisecond() / 60_000 * 60_000;
+    let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let host = |n: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
+    let one = |n: u32| session(host(n), peer, [MEGABYTE + i64::from(n), 0], end - 1);
+    let mut sessions: Vec<_> = (0..700).map(one).collect();
+    // Those with the most do not fire, as they have two sessions.
+    sessions.extend((700..800).flat_map(|n| [one(n), one(n)]));
+    keep(&scene.store, &sessions).await;
+    let want: BTreeSet<_> = (200..700).map(|n| host(n).to_string()).collect();
+    for _ in 0..2 {
+        scene.run(end).await;
+        let looking = async {
+            loop {
+                let all = scene.store.records().await;
+                let all = all.iter().map(|hit| &hit["_source"]);
+                let own = all.filter(|one| one["rule"]["id"] == json!(scene.monitors["groups"]));
+                let own: Vec<_> = own.map(|one| one["source"]["ip"].as_str()).collect();
+                let seen: BTreeSet<_> = own.iter().flatten().map(|ip| (*ip).to_owned()).collect();
+                if own.len() == want.len() && seen == want {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let came = tokio::time::timeout(Duration::from_mins(1), looking).await;
+        came.expect("a record of each of the 500 with the most, and no other");
+    }
+    assert_eq!(scene.alerts("groups").await, 500);
     scene.end().await;
 }
