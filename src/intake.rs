@@ -1,7 +1,7 @@
 //! A received body as it came, and what it says. [`decode`] is pure, so that a body can be decoded
 //! again at any time: on a retry, from a dead letter, by a later version that reads more.
 
-use std::{borrow::Cow, io::Read as _};
+use std::{borrow::Cow, cell::LazyCell, io::Read as _};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -31,6 +31,8 @@ const CHANNEL_TEST: &str = "Test message content body for config id";
 
 /// How much of a body that was not fully understood an alert keeps, in bytes; a record keeps less.
 const HEAD: usize = 64 << 10;
+/// So much of it all alerts of a body keep together, in bytes: a small body can hold many thousands.
+const ALL_HEADS: usize = 4 << 20;
 
 /// A received body as it came, with what came along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,9 +193,9 @@ fn decode_json(
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
         }
         Value::Array(items) => {
-            Ok(items.into_iter().flat_map(|item| message.decode(item)).collect())
+            Ok(message.mark(items.into_iter().flat_map(|item| message.decode(item)).collect()))
         }
-        json => Ok(message.decode(json)),
+        json => Ok(message.mark(message.decode(json))),
     }
 }
 
@@ -201,7 +203,7 @@ fn decode_json(
 fn decode_text(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let object = graylog::read_text(body)?;
     let message = Message { body, source: Some(Source::Graylog), repaired: false, ntopng: None };
-    Ok(message.decode(Value::Object(object)))
+    Ok(message.mark(message.decode(Value::Object(object))))
 }
 
 /// What is the same for all alerts of a body.
@@ -222,7 +224,7 @@ impl Message<'_> {
                 return vec![Err(Undecodable(reason))];
             }
         };
-        let alerts = match self.source.unwrap_or_else(|| sender_of(&object)) {
+        match self.source.unwrap_or_else(|| sender_of(&object)) {
             Source::Graylog => vec![graylog::decode(object)],
             Source::Ntopng => ntopng::decode(object, self.ntopng),
             Source::Alertmanager => alertmanager::decode(object),
@@ -230,24 +232,32 @@ impl Message<'_> {
                 Ok(alerts) => alerts.into_iter().map(Ok).collect(),
                 Err(fault) => vec![Err(fault)],
             },
-        };
-        alerts.into_iter().map(|alert| alert.map(|alert| self.mark(alert))).collect()
+        }
     }
 
-    /// Says of an alert that its body was repaired, and keeps the body's head then, without secrets.
-    fn mark(&self, mut alert: Alert) -> Alert {
-        if self.repaired {
-            alert.tag("repaired");
+    /// Says of the alerts that their body was repaired, and keeps the body's head then, without secrets.
+    fn mark(&self, mut alerts: Vec<Result<Alert, Undecodable>>) -> Vec<Result<Alert, Undecodable>> {
+        let most = (ALL_HEADS / alerts.len().max(1)).min(HEAD);
+        let head = LazyCell::new(|| {
+            let head = masked(&self.body[..self.body.len().min(HEAD)]);
+            let mut head = String::from_utf8_lossy(&head).into_owned();
+            head.truncate(head.floor_char_boundary(most));
+            head
+        });
+        for alert in alerts.iter_mut().flatten() {
+            if self.repaired {
+                alert.tag("repaired");
+            }
+            let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
+            // Such a post holds alerts that have nothing to do with this one.
+            let is_one_of_many = matches!(alert.source, Source::Ntopng | Source::Alertmanager);
+            let has_own = is_one_of_many && alert.original.is_some();
+            let is_needed = self.repaired && !has_own;
+            if is_needed || (alert.source == Source::Graylog && is_partly_read()) {
+                alert.original = Some(head.clone());
+            }
         }
-        let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
-        // A batch of ntopng's holds alerts that have nothing to do with this one.
-        let has_own = alert.source == Source::Ntopng && alert.original.is_some();
-        let is_needed = self.repaired && !has_own;
-        if is_needed || (alert.source == Source::Graylog && is_partly_read()) {
-            let head = &self.body[..self.body.len().min(HEAD)];
-            alert.original = Some(String::from_utf8_lossy(&masked(head)).into_owned());
-        }
-        alert
+        alerts
     }
 }
 
@@ -390,6 +400,28 @@ mod tests {
         let ids: Vec<_> =
             alerts.iter().map(|alert| alert.as_ref().ok().and_then(|a| a.id.as_deref())).collect();
         assert_eq!(ids, [Some("a"), None, Some("b")]);
+    }
+
+    #[test]
+    fn many_alerts_of_a_repaired_body_keep_little_of_it() {
+        let many = |item: &str| vec![item; 5_000].join(",");
+        for (source, body) in [
+            (Source::OpenSearch, format!("[{},]", many(r#"{"alert":{"alert":oops}}"#))),
+            (Source::Graylog, format!("[{},]", many(r#"{"check_result":{"triggered":oops}}"#))),
+            (Source::Ntopng, format!(r#"{{"alerts":[{},]}}"#, many(r#"{"type":1}"#))),
+            (
+                Source::Alertmanager,
+                format!(r#"{{"alerts":[{},]}}"#, many(r#"{"labels":{"a":"b"}}"#)),
+            ),
+        ] {
+            let whole =
+                Envelope { source: Some(source), ..envelope(body.as_bytes(), Encoding::Identity) };
+            let alerts: Vec<_> = decode(&whole, LIMIT).unwrap().into_iter().flatten().collect();
+            assert_eq!(alerts.len(), 5_000, "{source}");
+            let kept = alerts.iter().filter_map(|alert| alert.original.as_ref()).map(String::len);
+            assert!(kept.sum::<usize>() <= ALL_HEADS, "{source}");
+            assert!(alerts.iter().all(|alert| alert.tags.iter().any(|tag| tag == "repaired")));
+        }
     }
 
     #[test]
