@@ -407,7 +407,7 @@ mod tests {
         let many = |item: &str| vec![item; 5_000].join(",");
         for (source, body) in [
             (Source::OpenSearch, format!("[{},]", many(r#"{"alert":{"alert":oops}}"#))),
-            (Source::Graylog, format!("[{},]", many(r#"{"check_result":{"triggered":oops}}"#))),
+            (Source::Graylog, format!("[{},]", many(r#"{"event_definition_id":"d","event":{"id":"e","message":oops}}"#))),
             (Source::Ntopng, format!(r#"{{"alerts":[{},]}}"#, many(r#"{"type":1}"#))),
             (
                 Source::Alertmanager,

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 
 use super::{
-    address::bare,
+    address::address,
     codes::{self, Table},
     html,
     key::key,
@@ -123,8 +123,8 @@ fn outer(object: &Map<String, Value>) -> Alert {
     };
     let ends =
         ["source", "destination"].map(|name| Values::of(part(name), &mut lenient).text("ip"));
-    for ip in ends.into_iter().flatten() {
-        alert.concerns("host", &bare(&ip));
+    for ip in ends.into_iter().flatten().filter_map(|text| address(&text).0) {
+        alert.concerns("host", &ip.to_string());
     }
     if lenient.wrong || at.is_none() {
         alert.tag("repaired");
