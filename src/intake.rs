@@ -31,6 +31,8 @@ const CHANNEL_TEST: &str = "Test message content body for config id";
 
 /// How much of a body that was not fully understood an alert keeps, in bytes; a record keeps less.
 const HEAD: usize = 64 << 10;
+/// The most alerts of one body: each takes some KiB until it is stored, and no sender has so many.
+const MOST_ALERTS: usize = 100_000;
 /// So much of it all alerts of a body keep together, in bytes: a small body can hold many thousands.
 const ALL_HEADS: usize = 4 << 20;
 
@@ -192,6 +194,7 @@ fn decode_json(
         Value::Array(items) if items.is_empty() => {
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
         }
+        Value::Array(items) if items.len() > MOST_ALERTS => Err(too_many(items.len())),
         Value::Array(items) => {
             Ok(message.mark(items.into_iter().flat_map(|item| message.decode(item)).collect()))
         }
@@ -224,6 +227,10 @@ impl Message<'_> {
                 return vec![Err(Undecodable(reason))];
             }
         };
+        let listed = object.get("alerts").and_then(Value::as_array).map_or(0, Vec::len);
+        if listed > MOST_ALERTS {
+            return vec![Err(too_many(listed))];
+        }
         match self.source.unwrap_or_else(|| sender_of(&object)) {
             Source::Graylog => vec![graylog::decode(object)],
             Source::Ntopng => ntopng::decode(object, self.ntopng),
@@ -299,6 +306,7 @@ fn unpack(envelope: &Envelope, limit: usize) -> Result<Cow<'_, [u8]>, Undecodabl
 fn parse(body: &[u8]) -> Result<(Value, bool), Undecodable> {
     let fault = match serde_json::from_slice::<Pruned>(body) {
         Ok(Pruned(json)) => return Ok((json, false)),
+        Err(fault) if pruned::is_full(&fault) => return Err(Undecodable(fault.to_string())),
         Err(fault) => fault,
     };
     if let Some(text) = str::from_utf8(body).ok().and_then(ntopng::mended)
@@ -309,8 +317,14 @@ fn parse(body: &[u8]) -> Result<(Value, bool), Undecodable> {
     let repaired = repair::repair(body);
     match serde_json::from_str::<Pruned>(&repaired.text) {
         Ok(Pruned(json)) => Ok((json, !repaired.is_cosmetic())),
+        Err(fault) if pruned::is_full(&fault) => Err(Undecodable(fault.to_string())),
         Err(_) => Err(Undecodable(format!("not JSON: {fault}"))),
     }
+}
+
+fn too_many(alerts: usize) -> Undecodable {
+    let most = MOST_ALERTS;
+    Undecodable(format!("{alerts} alerts in one body, over {most}; send them in several"))
 }
 
 fn kind_of(json: &Value) -> &'static str {
@@ -403,11 +417,33 @@ mod tests {
     }
 
     #[test]
+    fn more_alerts_than_any_sender_has_are_not_read() {
+        for (one, body) in [
+            (r#"{"alert":{}}"#, ("[", "]")),
+            (r#"{"type":1}"#, (r#"{"version":"0.2","alerts":["#, "]}")),
+            (r#"{"labels":{"a":"b"}}"#, (r#"{"groupLabels":{},"alerts":["#, "]}")),
+        ] {
+            for (count, is_read) in [(1_000, true), (MOST_ALERTS + 1, false)] {
+                let body = [body.0, &vec![one; count].join(","), body.1].concat();
+                let told = decode(&envelope(body.as_bytes(), Encoding::Identity), 4 << 20);
+                let read = told.into_iter().flatten().flatten().count();
+                assert_eq!(read, if is_read { count } else { 0 }, "{one}");
+            }
+        }
+    }
+
+    #[test]
     fn many_alerts_of_a_repaired_body_keep_little_of_it() {
         let many = |item: &str| vec![item; 5_000].join(",");
         for (source, body) in [
             (Source::OpenSearch, format!("[{},]", many(r#"{"alert":{"alert":oops}}"#))),
-            (Source::Graylog, format!("[{},]", many(r#"{"event_definition_id":"d","event":{"id":"e","message":oops}}"#))),
+            (
+                Source::Graylog,
+                format!(
+                    "[{},]",
+                    many(r#"{"event_definition_id":"d","event":{"id":"e","message":oops}}"#)
+                ),
+            ),
             (Source::Ntopng, format!(r#"{{"alerts":[{},]}}"#, many(r#"{"type":1}"#))),
             (
                 Source::Alertmanager,
