@@ -1,7 +1,7 @@
 //! A received body as it came, and what it says. [`decode`] is pure, so that a body can be decoded
 //! again at any time: on a retry, from a dead letter, by a later version that reads more.
 
-use std::{borrow::Cow, io::Read as _};
+use std::{borrow::Cow, cell::LazyCell, io::Read as _};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -31,6 +31,10 @@ const CHANNEL_TEST: &str = "Test message content body for config id";
 
 /// How much of a body that was not fully understood an alert keeps, in bytes; a record keeps less.
 const HEAD: usize = 64 << 10;
+/// The most alerts of one body: each takes some KiB until it is stored, and no sender has so many.
+const MOST_ALERTS: usize = 100_000;
+/// So much of it all alerts of a body keep together, in bytes: a small body can hold many thousands.
+const ALL_HEADS: usize = 4 << 20;
 
 /// A received body as it came, with what came along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,10 +194,11 @@ fn decode_json(
         Value::Array(items) if items.is_empty() => {
             Err(Undecodable("the JSON array is empty: no alert in it".to_owned()))
         }
+        Value::Array(items) if items.len() > MOST_ALERTS => Err(too_many(items.len())),
         Value::Array(items) => {
-            Ok(items.into_iter().flat_map(|item| message.decode(item)).collect())
+            Ok(message.mark(items.into_iter().flat_map(|item| message.decode(item)).collect()))
         }
-        json => Ok(message.decode(json)),
+        json => Ok(message.mark(message.decode(json))),
     }
 }
 
@@ -201,7 +206,7 @@ fn decode_json(
 fn decode_text(body: &[u8]) -> Result<Vec<Result<Alert, Undecodable>>, Undecodable> {
     let object = graylog::read_text(body)?;
     let message = Message { body, source: Some(Source::Graylog), repaired: false, ntopng: None };
-    Ok(message.decode(Value::Object(object)))
+    Ok(message.mark(message.decode(Value::Object(object))))
 }
 
 /// What is the same for all alerts of a body.
@@ -222,7 +227,11 @@ impl Message<'_> {
                 return vec![Err(Undecodable(reason))];
             }
         };
-        let alerts = match self.source.unwrap_or_else(|| sender_of(&object)) {
+        let listed = object.get("alerts").and_then(Value::as_array).map_or(0, Vec::len);
+        if listed > MOST_ALERTS {
+            return vec![Err(too_many(listed))];
+        }
+        match self.source.unwrap_or_else(|| sender_of(&object)) {
             Source::Graylog => vec![graylog::decode(object)],
             Source::Ntopng => ntopng::decode(object, self.ntopng),
             Source::Alertmanager => alertmanager::decode(object),
@@ -230,24 +239,32 @@ impl Message<'_> {
                 Ok(alerts) => alerts.into_iter().map(Ok).collect(),
                 Err(fault) => vec![Err(fault)],
             },
-        };
-        alerts.into_iter().map(|alert| alert.map(|alert| self.mark(alert))).collect()
+        }
     }
 
-    /// Says of an alert that its body was repaired, and keeps the body's head then, without secrets.
-    fn mark(&self, mut alert: Alert) -> Alert {
-        if self.repaired {
-            alert.tag("repaired");
+    /// Says of the alerts that their body was repaired, and keeps the body's head then, without secrets.
+    fn mark(&self, mut alerts: Vec<Result<Alert, Undecodable>>) -> Vec<Result<Alert, Undecodable>> {
+        let most = (ALL_HEADS / alerts.len().max(1)).min(HEAD);
+        let head = LazyCell::new(|| {
+            let head = masked(&self.body[..self.body.len().min(HEAD)]);
+            let mut head = String::from_utf8_lossy(&head).into_owned();
+            head.truncate(head.floor_char_boundary(most));
+            head
+        });
+        for alert in alerts.iter_mut().flatten() {
+            if self.repaired {
+                alert.tag("repaired");
+            }
+            let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
+            // Such a post holds alerts that have nothing to do with this one.
+            let is_one_of_many = matches!(alert.source, Source::Ntopng | Source::Alertmanager);
+            let has_own = is_one_of_many && alert.original.is_some();
+            let is_needed = self.repaired && !has_own;
+            if is_needed || (alert.source == Source::Graylog && is_partly_read()) {
+                alert.original = Some(head.clone());
+            }
         }
-        let is_partly_read = || alert.tags.iter().any(|tag| tag == "repaired");
-        // A batch of ntopng's holds alerts that have nothing to do with this one.
-        let has_own = alert.source == Source::Ntopng && alert.original.is_some();
-        let is_needed = self.repaired && !has_own;
-        if is_needed || (alert.source == Source::Graylog && is_partly_read()) {
-            let head = &self.body[..self.body.len().min(HEAD)];
-            alert.original = Some(String::from_utf8_lossy(&masked(head)).into_owned());
-        }
-        alert
+        alerts
     }
 }
 
@@ -289,6 +306,7 @@ fn unpack(envelope: &Envelope, limit: usize) -> Result<Cow<'_, [u8]>, Undecodabl
 fn parse(body: &[u8]) -> Result<(Value, bool), Undecodable> {
     let fault = match serde_json::from_slice::<Pruned>(body) {
         Ok(Pruned(json)) => return Ok((json, false)),
+        Err(fault) if pruned::is_full(&fault) => return Err(Undecodable(fault.to_string())),
         Err(fault) => fault,
     };
     if let Some(text) = str::from_utf8(body).ok().and_then(ntopng::mended)
@@ -299,8 +317,14 @@ fn parse(body: &[u8]) -> Result<(Value, bool), Undecodable> {
     let repaired = repair::repair(body);
     match serde_json::from_str::<Pruned>(&repaired.text) {
         Ok(Pruned(json)) => Ok((json, !repaired.is_cosmetic())),
+        Err(fault) if pruned::is_full(&fault) => Err(Undecodable(fault.to_string())),
         Err(_) => Err(Undecodable(format!("not JSON: {fault}"))),
     }
+}
+
+fn too_many(alerts: usize) -> Undecodable {
+    let most = MOST_ALERTS;
+    Undecodable(format!("{alerts} alerts in one body, over {most}; send them in several"))
 }
 
 fn kind_of(json: &Value) -> &'static str {
@@ -390,6 +414,50 @@ mod tests {
         let ids: Vec<_> =
             alerts.iter().map(|alert| alert.as_ref().ok().and_then(|a| a.id.as_deref())).collect();
         assert_eq!(ids, [Some("a"), None, Some("b")]);
+    }
+
+    #[test]
+    fn more_alerts_than_any_sender_has_are_not_read() {
+        for (one, body) in [
+            (r#"{"alert":{}}"#, ("[", "]")),
+            (r#"{"type":1}"#, (r#"{"version":"0.2","alerts":["#, "]}")),
+            (r#"{"labels":{"a":"b"}}"#, (r#"{"groupLabels":{},"alerts":["#, "]}")),
+        ] {
+            for (count, is_read) in [(1_000, true), (MOST_ALERTS + 1, false)] {
+                let body = [body.0, &vec![one; count].join(","), body.1].concat();
+                let told = decode(&envelope(body.as_bytes(), Encoding::Identity), 4 << 20);
+                let read = told.into_iter().flatten().flatten().count();
+                assert_eq!(read, if is_read { count } else { 0 }, "{one}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_alerts_of_a_repaired_body_keep_little_of_it() {
+        let many = |item: &str| vec![item; 5_000].join(",");
+        for (source, body) in [
+            (Source::OpenSearch, format!("[{},]", many(r#"{"alert":{"alert":oops}}"#))),
+            (
+                Source::Graylog,
+                format!(
+                    "[{},]",
+                    many(r#"{"event_definition_id":"d","event":{"id":"e","message":oops}}"#)
+                ),
+            ),
+            (Source::Ntopng, format!(r#"{{"alerts":[{},]}}"#, many(r#"{"type":1}"#))),
+            (
+                Source::Alertmanager,
+                format!(r#"{{"alerts":[{},]}}"#, many(r#"{"labels":{"a":"b"}}"#)),
+            ),
+        ] {
+            let whole =
+                Envelope { source: Some(source), ..envelope(body.as_bytes(), Encoding::Identity) };
+            let alerts: Vec<_> = decode(&whole, LIMIT).unwrap().into_iter().flatten().collect();
+            assert_eq!(alerts.len(), 5_000, "{source}");
+            let kept = alerts.iter().filter_map(|alert| alert.original.as_ref()).map(String::len);
+            assert!(kept.sum::<usize>() <= ALL_HEADS, "{source}");
+            assert!(alerts.iter().all(|alert| alert.tags.iter().any(|tag| tag == "repaired")));
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ use version::Version;
 
 /// Where a batch has its alerts.
 const ALERTS: &str = "alerts";
+/// Texts in fields are no longer, in bytes: an index does not look at longer ones (`ignore_above`).
+const LONGEST_FIELD: usize = 1 << 10;
 /// Tests are small; larger bodies are not looked at, in bytes.
 const LONGEST_TEST: usize = 4 << 10;
 
@@ -138,7 +140,11 @@ fn one(alert: &Value, declared: Option<Version>) -> Result<Alert, Undecodable> {
 /// Adds a field where there is a value for it.
 fn put(about: &mut About, field: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
-        about.fields.push((field.to_owned(), value.into()));
+        let mut value = value.into();
+        if let Value::String(text) = &mut value {
+            text.truncate(text.floor_char_boundary(LONGEST_FIELD));
+        }
+        about.fields.push((field.to_owned(), value));
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{
 use serde_json::{Map, Value, value::RawValue};
 
 use super::{
+    MOST_ALERTS,
     lenient::time_in_text,
     occasion,
     opensearch::{body, hits_of, severity},
@@ -115,6 +116,10 @@ pub fn read_name(body: &[u8]) -> Option<Alert> {
 /// Every alert of a plain body.
 pub fn read(body: &[u8]) -> Option<Vec<Alert>> {
     if body.starts_with(b"[") {
+        let counted: Vec<IgnoredAny> = serde_json::from_slice(body).ok()?;
+        if counted.len() > MOST_ALERTS {
+            return None;
+        }
         let all: Vec<Whole> = serde_json::from_slice(body).ok()?;
         return all.into_iter().map(|whole| whole.alert.read().ok()).collect();
     }

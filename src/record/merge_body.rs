@@ -7,6 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::fields::FieldSet;
 
+/// So deep objects may lie in objects, as OpenSearch has it (`index.mapping.depth.limit`). A dotted key
+/// can spell millions of them.
+const DEEPEST: usize = 20;
+
 /// Merges `fields` into `document`; tells whether something was left out for want of a field.
 /// Conflicts of a merge before stay.
 pub fn merge(
@@ -43,6 +47,10 @@ impl Merger<'_> {
         for (key, value) in from {
             // A dotted key means the same to OpenSearch as the objects it spells.
             if let Some((first, rest)) = key.split_once('.') {
+                if dots(above) + dots(key) > DEEPEST {
+                    self.left_out = true;
+                    continue;
+                }
                 let nested = Map::from_iter([(rest.to_owned(), value.clone())]);
                 let nested = Map::from_iter([(first.to_owned(), Value::Object(nested))]);
                 self.objects(into, &nested, above, conflicts);
@@ -86,6 +94,10 @@ impl Merger<'_> {
             (None, _) => self.left_out = true,
         }
     }
+}
+
+fn dots(path: &str) -> usize {
+    path.bytes().filter(|byte| *byte == b'.').count()
 }
 
 /// Dotted keys may bring a conflict for one object in several pieces.
@@ -157,6 +169,13 @@ mod tests {
         assert_eq!(document["event"], json!({"severity": 40, "category": "x"}));
         assert_eq!(document["source"], json!({"ip": "10.0.0.1"}));
         assert_eq!(document["conflicts"], json!(r#"{"event":{"severity":1}}"#));
+    }
+
+    #[test]
+    fn a_key_that_spells_too_many_objects_is_left_out() {
+        let dots = vec!["a"; 1 << 20].join(".");
+        let (document, left_out) = merged(json!({}), json!({dots: 1, "source.ip": "10.0.0.1"}));
+        assert_eq!((document, left_out), (json!({"source": {"ip": "10.0.0.1"}}), true));
     }
 
     #[test]

@@ -343,6 +343,49 @@ async fn json_with_quotes_that_nobody_escaped_is_read_and_its_secret_too() {
     app.stop().await;
 }
 
+/// ntopng copies what stood on the wire into `info`.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_flow_has_in_it_costs_neither_the_secret_nor_the_alert() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let infos: [&[u8]; 5] = [b"caf\xe9", b"a\tb", b"a\x00b", b"a\\xb", b"a\\ud800b"];
+    for (n, info) in infos.into_iter().enumerate() {
+        let mut flow = flow();
+        (flow["cli_port"], flow["info"]) = (json!(50_000 + n), json!("THE-INFO"));
+        let body = batch(TOKEN, &[flow]).into_bytes();
+        let at = body.windows(8).position(|part| part == b"THE-INFO").expect("it is there");
+        let body = [&body[..at], info, &body[at + 8..]].concat();
+        let answer = post(&app, ROUTE, body).await;
+        assert_eq!(answer.status, 200, "{info:?} {:?}", answer.json);
+    }
+    let records = store.wait_for_records(5).await;
+    for record in records {
+        assert_eq!(record["_source"]["source"]["ip"], "10.44.4.4");
+        assert!(!record.to_string().contains(TOKEN));
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_the_index_cannot_take_costs_that_field_alone() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let dots = vec!["a"; 100_000].join(".");
+    let document = json!({"event": {"module": "ntopng", "category": {"a": 1}}, "rule": {"name": "Odd"},
+        "source": {"ip": "unknown", "port": "http", dots: 1}, "destination": {"ip": "10.44.7.7"},
+        "message": "x", "@timestamp": "2026-11-06T10:33:20Z"});
+    let request = app.post(ROUTE).bearer_auth(TOKEN).header("prefer", "wait=20");
+    let answer = Answer::of(request.body(document.to_string())).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.json);
+    let record = store.wait_for_records(1).await.remove(0)["_source"].clone();
+    assert_eq!(
+        (&record["destination"]["ip"], &record["tags"]),
+        (&json!("10.44.7.7"), &json!(["host:10.44.7.7", "repaired"]))
+    );
+    assert!(record.get("source").is_none(), "{record}");
+    app.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_answered_within_a_second_though_the_store_is_away() {
     let store = store!();

@@ -1,8 +1,13 @@
-//! The few of ntopng's numbers that an alert of somebody else needs.
-//!
-//! Source: `include/ntop_typedefs.h` and `alert_consts.lua` of 3.8 for the queue;
-//! `alert_keys/{flow,host,other}_alert_keys.lua`, `alert_entities.lua`, `alert_categories.lua` and
-//! `ntop_defines.h` of 6.2 for the webhook.
+//! The numbers that an alert of somebody else gets, by the tables of `intake::ntopng::codes`: those of
+//! 3.8 for the queue, those of 6.2 for the webhook.
+
+use crate::intake::ntopng::{
+    codes::{self, Table},
+    version::Version,
+};
+
+const THEN: Version = Version::new(3, 8);
+const TODAY: Version = Version::new(6, 2);
 
 /// What an alert can be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,37 +39,49 @@ impl Entity {
     }
 
     /// `entity_id` of the webhook.
-    pub const fn today(self) -> i64 {
-        match self {
-            Self::Interface => 0,
-            Self::Host => 1,
-            Self::Network => 2,
-            Self::SnmpDevice => 3,
-            Self::Flow => 4,
-            Self::Mac => 5,
-            Self::HostPool => 6,
-            Self::User => 7,
-            Self::Other => 15,
-        }
+    pub fn today(self) -> i64 {
+        number(Table::Entity, self.name(), TODAY).unwrap_or_default()
     }
 
     /// `entity_type` of the queue, where all else is a process.
-    pub const fn then(self) -> i64 {
+    pub fn then(self) -> i64 {
+        let name = if self == Self::Other { "process" } else { self.name() };
+        number(Table::Entity, name, THEN).unwrap_or_default()
+    }
+
+    const fn name(self) -> &'static str {
         match self {
-            Self::User => 8,
-            Self::Other => 7,
-            other => other.today(),
+            Self::Interface => "interface",
+            Self::Host => "host",
+            Self::Network => "network",
+            Self::SnmpDevice => "snmp_device",
+            Self::Flow => "flow",
+            Self::Mac => "mac",
+            Self::HostPool => "host_pool",
+            Self::User => "user",
+            Self::Other => "other",
         }
+    }
+
+    /// `alert_id` of an alert of this name; `normal` is none.
+    pub fn alert(self, name: &str) -> Option<i64> {
+        let table = match self {
+            Self::Flow => Table::FlowAlert,
+            Self::Host => Table::HostAlert,
+            _ => Table::OtherAlert,
+        };
+        number(table, name, TODAY).filter(|id| *id > 0)
     }
 
     /// `alert_id` of what some other program found: `external` of a flow, `external_script` of a host;
     /// of everything else there is but `process_notification`.
-    pub const fn external(self) -> i64 {
-        match self {
-            Self::Flow => 10,
-            Self::Host => 27,
-            _ => 4_096 + 29,
-        }
+    pub fn external(self) -> i64 {
+        let name = match self {
+            Self::Flow => "external",
+            Self::Host => "external_script",
+            _ => "process_notification",
+        };
+        self.alert(name).unwrap_or_default()
     }
 
     /// The name of its alerts' table, as `rule.id` of an alert of ntopng begins.
@@ -77,60 +94,15 @@ impl Entity {
     }
 }
 
-/// `type` of the queue.
-pub mod kind {
-    pub const THRESHOLD_CROSS: i64 = 2;
-    pub const SUSPICIOUS_ACTIVITY: i64 = 3;
-    pub const PROCESS_NOTIFICATION: i64 = 20;
-    /// Names of rules that are ntopng's own, where they mean the same in 3.6 and 3.8.
-    pub const NAMES: [(&str, i64); 24] = [
-        ("tcp_syn_flood", 0),
-        ("flows_flood", 1),
-        ("threshold_cross", THRESHOLD_CROSS),
-        ("suspicious_activity", SUSPICIOUS_ACTIVITY),
-        ("interface_alerted", 4),
-        ("flow_misbehaviour", 5),
-        ("flow_blacklisted", 7),
-        ("flow_blocked", 8),
-        ("new_device", 9),
-        ("device_connection", 10),
-        ("device_disconnection", 11),
-        ("host_pool_connection", 12),
-        ("host_pool_disconnection", 13),
-        ("quota_exceeded", 14),
-        ("misconfigured_app", 15),
-        ("too_many_drops", 16),
-        ("mac_ip_association_change", 17),
-        ("port_status_change", 18),
-        ("unresponsive_device", 19),
-        ("process_notification", PROCESS_NOTIFICATION),
-        ("web_mining", 21),
-        ("nfq_flushed", 22),
-        ("slow_stats_update", 23),
-        ("influxdb_export_failure", 26),
-    ];
+/// `type` of the queue of an alert of this name.
+pub fn kind(name: &str) -> Option<i64> {
+    number(Table::Type, name, THEN).filter(|kind| *kind >= 0)
 }
 
-/// `alert_id` of the webhook for rules that have the name of one of ntopng's.
-pub const ALERT_IDS: [(Entity, &str, i64); 13] = [
-    (Entity::Flow, "blacklisted", 1),
-    (Entity::Flow, "external", 10),
-    (Entity::Flow, "remote_to_remote", 16),
-    (Entity::Flow, "lateral_movement", 58),
-    (Entity::Host, "flow_flood", 4),
-    (Entity::Host, "syn_scan", 5),
-    (Entity::Host, "syn_flood", 6),
-    (Entity::Host, "score_threshold", 17),
-    (Entity::Host, "scan_detected", 20),
-    (Entity::Host, "dns_flood", 22),
-    (Entity::Host, "external_script", 27),
-    (Entity::Other, "threshold_cross", 4_096 + 40),
-    (Entity::Other, "process_notification", 4_096 + 29),
-];
-
-/// `alert_category`.
-pub const CATEGORIES: [&str; 8] =
-    ["other", "security", "internals", "network", "system", "ids_ips", "active_monitoring", "snmp"];
+/// `alert_category` of a category's name.
+pub fn category(name: &str) -> Option<i64> {
+    number(Table::Category, name, TODAY)
+}
 
 /// `severity` of the queue: 0 info, 1 warning, 2 error.
 pub const fn severity(severity: u8) -> i64 {
@@ -154,16 +126,69 @@ pub const fn score(severity: u8) -> i64 {
 
 /// Number of a protocol over IP, by its name.
 pub fn protocol(name: &str) -> Option<i64> {
-    Some(match name.to_ascii_lowercase().as_str() {
-        "icmp" => 1,
-        "igmp" => 2,
-        "tcp" => 6,
-        "udp" => 17,
-        "gre" => 47,
-        "esp" => 50,
-        "ipv6-icmp" | "icmpv6" | "icmp6" => 58,
-        "ospf" => 89,
-        "sctp" => 132,
-        _ => return None,
-    })
+    let name = match name.to_ascii_lowercase().as_str() {
+        "icmpv6" | "icmp6" => "ipv6-icmp".to_owned(),
+        name => name.to_owned(),
+    };
+    number(Table::L4, &name, TODAY)
+}
+
+/// The number of exactly this name: another version's is not sent to this one.
+fn number(table: Table, name: &str, version: Version) -> Option<i64> {
+    let number = codes::number(table, name, version)?;
+    (codes::name(table, number, version) == Some(name)).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_that_is_sent_has_a_number() {
+        use Entity::{Flow, Host, HostPool, Interface, Mac, Network, Other, SnmpDevice, User};
+        for (entity, then, today, external) in [
+            (Interface, 0, 0, 4_125),
+            (Host, 1, 1, 27),
+            (Network, 2, 2, 4_125),
+            (SnmpDevice, 3, 3, 4_125),
+            (Flow, 4, 4, 10),
+            (Mac, 5, 5, 4_125),
+            (HostPool, 6, 6, 4_125),
+            (User, 8, 7, 4_125),
+            (Other, 7, 15, 4_125),
+        ] {
+            let got = (entity.then(), entity.today(), entity.external());
+            assert_eq!(got, (then, today, external), "{entity:?}");
+        }
+        for (name, want) in [
+            ("threshold_cross", Some(2)),
+            ("suspicious_activity", Some(3)),
+            ("process_notification", Some(20)),
+            ("influxdb_export_failure", Some(26)),
+            ("alert_none", None),
+            ("flow_remote_to_remote", None),
+            ("Mine", None),
+        ] {
+            assert_eq!(kind(name), want, "{name}");
+        }
+        for (entity, name, want) in [
+            (Host, "scan_detected", Some(20)),
+            (Host, "fin_scan", Some(21)),
+            (Host, "normal", None),
+            (Flow, "web_mining", Some(27)),
+            (Flow, "scan_detected", None),
+            (Other, "threshold_cross", Some(4_136)),
+        ] {
+            assert_eq!(entity.alert(name), want, "{name}");
+        }
+        assert_eq!(
+            (category("security"), category("snmp"), category("mine")),
+            (Some(1), Some(7), None)
+        );
+        for (name, want) in
+            [("TCP", Some(6)), ("icmp6", Some(58)), ("ipv6-icmp", Some(58)), ("x", None)]
+        {
+            assert_eq!(protocol(name), want, "{name}");
+        }
+    }
 }

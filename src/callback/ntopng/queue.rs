@@ -10,7 +10,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    codes::{self, Entity, kind},
+    codes::{self, Entity},
     subject::Subject,
 };
 use crate::{
@@ -82,13 +82,15 @@ fn kind(subject: &Subject) -> i64 {
     let alert = subject.alert();
     let own = alert.rule.id.as_deref().filter(|_| alert.source == Source::Ntopng);
     let own = own.and_then(|id| id.strip_prefix("type-")?.parse().ok());
-    let name = subject.rule();
-    let named = || kind::NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    own.or_else(named).unwrap_or_else(|| match subject.entity {
-        _ if crosses_a_threshold(alert) => kind::THRESHOLD_CROSS,
-        Entity::Other => kind::PROCESS_NOTIFICATION,
-        _ => kind::SUSPICIOUS_ACTIVITY,
-    })
+    own.or_else(|| codes::kind(subject.rule()))
+        .or_else(|| {
+            codes::kind(match subject.entity {
+                _ if crosses_a_threshold(alert) => "threshold_cross",
+                Entity::Other => "process_notification",
+                _ => "suspicious_activity",
+            })
+        })
+        .unwrap_or_default()
 }
 
 fn crosses_a_threshold(alert: &crate::alert::Alert) -> bool {

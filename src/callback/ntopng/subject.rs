@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::codes::{self, ALERT_IDS, CATEGORIES, Entity};
+use super::codes::{self, Entity};
 use crate::{
     alert::{
         Alert, Body, Phase, Source,
@@ -182,19 +182,12 @@ impl<'a> Subject<'a> {
         let number =
             |id: &str| id.strip_prefix(self.entity.table())?.strip_prefix('-')?.parse().ok();
         let own = alert.rule.id.as_deref().filter(|_| alert.source == Source::Ntopng);
-        let named = || {
-            let name = self.rule();
-            let is_it = |(entity, known, _): &&(Entity, &str, i64)| {
-                entity.table() == self.entity.table() && *known == name
-            };
-            ALERT_IDS.iter().find(is_it).map(|(_, _, id)| *id)
-        };
+        let named = || self.entity.alert(self.rule());
         own.and_then(number).or_else(named).unwrap_or_else(|| self.entity.external())
     }
 
-    pub fn category(&self) -> usize {
-        let name = self.text("rule.category").unwrap_or_default();
-        CATEGORIES.iter().position(|category| *category == name).unwrap_or(0)
+    pub fn category(&self) -> i64 {
+        self.text("rule.category").and_then(codes::category).unwrap_or(0)
     }
 }
 

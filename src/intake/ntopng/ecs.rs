@@ -11,10 +11,12 @@
 //!
 //! Source: ntopng's `available_recipients.rst`.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
 use super::{
-    address::bare,
+    address::address,
     codes::{self, Table},
     html,
     key::key,
@@ -53,6 +55,11 @@ pub fn decode(object: &Map<String, Value>, declared: Option<Version>) -> Alert {
             flatten(name, value, DEEPEST, &mut fields);
         }
     }
+    let told = fields.len();
+    fields.retain(|(name, value)| fits(name, value));
+    if fields.len() < told {
+        alert.tag("repaired");
+    }
     let about = alert.about.get_or_insert_default();
     // What the document itself says comes before what follows from ntopng's own form.
     about.fields.retain(|(name, _)| !fields.iter().any(|(own, _)| own == name));
@@ -68,7 +75,7 @@ pub fn decode(object: &Map<String, Value>, declared: Option<Version>) -> Alert {
         put(about, "rule.ruleset", Some("ntopng"));
     }
     let category = object.get("event").and_then(|event| event.get("category"));
-    put(about, "event.category", category.cloned());
+    put(about, "event.category", category.filter(|told| fits("event.category", told)).cloned());
     let title = object.get("rule").and_then(|rule| rule.get("name")).and_then(Value::as_str);
     if is_whole && title.is_some() {
         about.fields.retain(|(name, _)| name != "rule.description");
@@ -116,13 +123,33 @@ fn outer(object: &Map<String, Value>) -> Alert {
     };
     let ends =
         ["source", "destination"].map(|name| Values::of(part(name), &mut lenient).text("ip"));
-    for ip in ends.into_iter().flatten() {
-        alert.concerns("host", &bare(&ip));
+    for ip in ends.into_iter().flatten().filter_map(|text| address(&text).0) {
+        alert.concerns("host", &ip.to_string());
     }
     if lenient.wrong || at.is_none() {
         alert.tag("repaired");
     }
     alert
+}
+
+/// Whether an index can take a value for a field of this name: one that it cannot take would cost the
+/// whole record.
+fn fits(name: &str, value: &Value) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    match value {
+        Value::Array(values) => values.iter().all(|value| !value.is_array() && fits(name, value)),
+        Value::Object(_) => false,
+        Value::Null => true,
+        value => match last {
+            "ip" => value.as_str().is_some_and(|text| text.parse::<IpAddr>().is_ok()),
+            "port" | "bytes" | "packets" | "number" | "uptime" => {
+                let text = value.as_str().and_then(|text| text.parse::<i64>().ok());
+                value.as_i64().or(text).is_some()
+            }
+            "location" => false,
+            _ => true,
+        },
+    }
 }
 
 /// Each value below an object, under its dotted name.

@@ -559,6 +559,35 @@ fn a_document_of_the_elasticsearch_recipient_keeps_its_fields_and_tells_more_by_
     assert_ne!(said.id, broken.id);
 }
 
+#[test]
+fn a_field_that_no_index_takes_costs_that_field_alone() {
+    let told = alert(with(
+        ecs(),
+        json!({"source": {"ip": "unknown", "port": "http", "domain": ["a", "b"], "bytes": {"in": 1}},
+            "host": {"ip": ["10.0.0.1", 7], "geo": {"location": "here"}}, "message": "x"}),
+    ));
+    for (name, want) in [
+        ("source.ip", Value::Null),
+        ("source.port", Value::Null),
+        ("source.domain", json!(["a", "b"])),
+        ("source.bytes", Value::Null),
+        ("host.ip", Value::Null),
+        ("host.geo.location", Value::Null),
+        ("destination.ip", json!("23.206.251.35")),
+    ] {
+        assert_eq!(field(&told, name), want, "{name}");
+    }
+    assert!(told.tags.iter().any(|tag| tag == "repaired"));
+    assert!(told.original.as_deref().unwrap().contains("unknown"));
+}
+
+#[test]
+fn a_long_text_is_cut_where_it_goes_into_a_field() {
+    let told = alert(with(host_c(), json!({"entity_val": "x".repeat(1 << 20), "ip": null})));
+    let longest = told.about.unwrap().fields.iter().map(|(_, value)| value.to_string().len()).max();
+    assert!(longest.unwrap() <= LONGEST_FIELD + 2, "{longest:?}");
+}
+
 proptest! {
     #[test]
     fn any_object_is_read_or_refused_and_nothing_panics(
