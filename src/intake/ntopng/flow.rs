@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     address::{address, at_vlan, kind_of},
@@ -47,6 +47,16 @@ pub struct Flow {
     pub vlan: i64,
     /// What it was about: a name asked for, an address of the web.
     pub info: Option<String>,
+}
+
+impl Flow {
+    /// What tells it from other flows of the same moment. Ids of records are made of it, so its form
+    /// stays.
+    pub fn identity(&self) -> String {
+        let end = |end: &End| json!([end.ip.map(|ip| ip.to_string()), end.port, end.name]);
+        let ends = [end(&self.client), end(&self.server)];
+        json!([ends, self.transport, self.protocol, self.vlan, self.info]).to_string()
+    }
 }
 
 /// Adds what a flow's alert tells, and returns the flow.

@@ -149,7 +149,7 @@ fn stored_key(told: &Told, flow: Option<&Flow>) -> String {
     } else {
         Value::Object(told.details.clone()).to_string()
     };
-    let flow = flow.map(|flow| format!("{flow:?}")).unwrap_or_default();
+    let flow = flow.map(Flow::identity).unwrap_or_default();
     let message = told.message.as_deref().unwrap_or_default();
     key(&["ntopng", "store", &series_key(told, None), &at, &first, message, &details, &flow])
 }

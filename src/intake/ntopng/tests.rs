@@ -110,6 +110,22 @@ fn a_pushed_alert_is_read_by_the_codes_of_its_time() {
 }
 
 #[test]
+fn what_identifies_an_alert_stays_the_same_from_version_to_version() {
+    // An alert that is said again after an upgrade must find its record.
+    let series = alert(engaged_a()).series;
+    for (id, want) in [
+        (alert(pushed()).id, "127ac989ff3015a480594cdbcb5ee586"),
+        (series, "e10094e28b2b9e73cdc6d754f2cd73b8"),
+        (alert(engaged_b()).id, "e31433ad595b1fd7f85cfcf2fa2298d9"),
+        (alert(flow_b()).id, "f79c2f6790c1821c8072bd4a64ad638c"),
+        (alert(host_c()).id, "8ca95459fe137d54559e175ff227f22b"),
+        (alert(flow_c()).id, "b23aae5bd4c5fce2f71a557c12148a04"),
+    ] {
+        assert_eq!(id.as_deref(), Some(want));
+    }
+}
+
+#[test]
 fn names_and_texts_stand_for_codes_and_numbers() {
     let words =
         json!({"entity_type": "mac", "type": "mac_ip_association_change", "severity": "warning"});
