@@ -29,6 +29,12 @@ fn state(
                   "ingested": format!("2026-11-06T05:02:{ingested:02}.000Z")},
     });
     let actions = ["engaged", "acknowledged", "released"];
+    // Only what OpenSearch tells is read back; the messages of the others say how it stands.
+    let is_told = provider != "malcolm";
+    let read_back = read_back && !is_told;
+    if is_told {
+        state["event"]["action"] = json!(actions[usize::from(variant % 3)]);
+    }
     if read_back {
         state["tags"] = json!([RECONCILED]);
         state["event"]["action"] = json!(actions[usize::from(variant % 3)]);
@@ -38,7 +44,7 @@ fn state(
     } else if variant > 0 {
         state["tags"] = json!([format!("t{}", variant % 3)]);
     }
-    if read_back && variant % 3 == 2 {
+    if (read_back || is_told) && variant % 3 == 2 {
         let seconds = 60 + i64::from(variant * 11 % 60) - i64::from(variant * 7 % 60);
         state["event"]["duration"] = json!(seconds * 1_000_000_000);
     }
