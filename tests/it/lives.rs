@@ -319,18 +319,3 @@ async fn what_two_replicas_are_told_out_of_order_is_one_record() {
     other.stop().await;
     clean(&store).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn how_fast_series_are() {
-    let store = store!();
-    store.make_template().await;
-    for series in [200_u16, 10_000] {
-        let said = |n: u16| (n % series, n.is_multiple_of(7), i64::from(n));
-        let said: Vec<_> = (0..20_000).map(said).collect();
-        let begun = Instant::now();
-        write(&store, store.client(), &said, 1_000).await;
-        println!("20,000 messages of {series} series: {:?}", begun.elapsed());
-    }
-    clean(&store).await;
-}

@@ -105,12 +105,7 @@ async fn the_order_is_kept_also_by_a_server_that_cannot_move() {
         redis.push(QUEUE, &alerts(0, count / 2));
         let process = tokio::task::block_in_place(|| Process::serve(&settings));
         redis.push(QUEUE, &alerts(count / 2, count - count / 2));
-        let taken = async {
-            while redis.ask::<u64>(&["EXISTS", QUEUE]) + redis.keys("*:work:*").len() as u64 > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, taken).await.expect("an empty queue");
+        until_taken(&redis).await;
         process.signal("TERM");
         assert_eq!(process.wait().code(), Some(0));
         let spool = alertloop::spool::Spool::open(dir.path(), 1 << 30).expect("a spool");
@@ -122,6 +117,16 @@ async fn the_order_is_kept_also_by_a_server_that_cannot_move() {
         assert!(bodies == alerts(0, count), "{} of {count} in order", bodies.len());
         nothing_is_left(&redis);
     }
+}
+
+/// Waits until nothing is in the queue, nor in a work list.
+async fn until_taken(redis: &Redis) {
+    let taken = async {
+        while redis.ask::<u64>(&["EXISTS", QUEUE]) + redis.keys("*:work:*").len() as u64 > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, taken).await.expect("an empty queue");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,12 +146,7 @@ async fn the_same_words_after_a_restart_are_news() {
     for told in [vec![says("engage"), says("release")], vec![says("engage")]] {
         let process = tokio::task::block_in_place(|| Process::serve(&settings));
         redis.push(QUEUE, &told);
-        let taken = async {
-            while redis.ask::<u64>(&["EXISTS", QUEUE]) + redis.keys("*:work:*").len() as u64 > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, taken).await.expect("an empty queue");
+        until_taken(&redis).await;
         process.signal("TERM");
         assert_eq!(process.wait().code(), Some(0));
     }
