@@ -94,8 +94,7 @@ async fn live(client: &Client, pattern: &str, series: i64) -> (Duration, Vec<Rec
                 let received = Timestamp::from_second(NOON + MESSAGES).expect("a time");
                 let receipt = Receipt { received, hash: &hash };
                 let alert = alert(number, series);
-                let waiting = lives.waiting(&alert, receipt, &naming, &known);
-                let mut waiting = waiting.expect("one of a series");
+                let mut waiting = lives.waiting(&alert, receipt, &naming, &known).remove(0);
                 waiting.work = work;
                 waiting
             })

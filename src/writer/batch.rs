@@ -137,8 +137,9 @@ pub async fn prepare(
         };
         let hash = record::body_hash(&envelope.body, *position);
         let receipt = Receipt { received: envelope.received, hash: &hash };
-        if let Some(waiting) = lives.waiting(alert, receipt, &settings.naming, known) {
-            work.waiting.push(waiting);
+        let waiting = lives.waiting(alert, receipt, &settings.naming, known);
+        if !waiting.is_empty() {
+            work.waiting.extend(waiting);
             work.sources.push(alert.source);
             continue;
         }

@@ -40,6 +40,8 @@ pub struct Waiting {
     /// For the names of the records.
     alert: Alert,
     received: Timestamp,
+    /// Whether it only says when that began which is released by the next.
+    is_begin: bool,
 }
 
 /// What became of the messages.
@@ -89,7 +91,8 @@ impl Lives {
         Self { client, pattern: pattern.to_owned(), is_told: false }
     }
 
-    /// What a message waits for, where it is one of a series; `None` for any other alert.
+    /// What an alert of a series says, message by message; nothing for any other alert. A release that
+    /// tells how long it was engaged says when that began, too.
     #[must_use]
     pub fn waiting(
         &self,
@@ -97,27 +100,24 @@ impl Lives {
         receipt: Receipt,
         naming: &Naming,
         known: &FieldSet,
-    ) -> Option<Waiting> {
-        let series = series_of(alert)?;
-        let mut alert = alert.clone();
-        let received = receipt.received;
-        let told = alert.as_of.filter(|at| record::is_believable(*at, received));
-        if alert.as_of.is_some() && told.is_none() {
-            alert.tag(record::IMPLAUSIBLE_TIME);
-        }
-        let at = told.unwrap_or(received);
-        (alert.start, alert.end, alert.as_of) = (Some(at), Some(at), Some(at));
-        let kind = if alert.phase == Phase::Released { Kind::Release } else { Kind::Engage };
-        let content = record::build(&alert, receipt, naming, known).document;
-        let message = Message {
-            moment: (at.as_millisecond(), kind),
-            is_timed: told.is_some(),
-            received: received.as_millisecond(),
-            hash: receipt.hash.to_owned(),
-            content,
-        };
+    ) -> Vec<Waiting> {
+        let Some(series) = series_of(alert) else { return Vec::new() };
         let series = document_id(&self.pattern, alert.source, series);
-        Some(Waiting { work: 0, series, message, alert, received })
+        let is_begin = |at: &Timestamp| {
+            alert.phase == Phase::Released
+                && alert.as_of.is_some_and(|release| *at < release)
+                && record::is_believable(*at, receipt.received)
+        };
+        let began = alert.start.filter(is_begin).map(|began| Alert {
+            phase: Phase::Engaged,
+            as_of: Some(began),
+            ..alert.clone()
+        });
+        let of = |alert, is_begin| {
+            let said = message(alert, &series, receipt, naming, known);
+            Waiting { is_begin, ..said }
+        };
+        began.iter().map(|began| of(began, true)).chain([of(alert, false)]).collect()
     }
 
     /// Finds the happenings of all these messages, in their order.
@@ -336,10 +336,41 @@ fn add(open: &mut Open, messages: &[&Waiting], now: i64, naming: &Naming) -> Dra
                     }
                 }
             }
+            // Its release follows, and tells all of it.
+            Added::TooLate if waiting.is_begin => {}
             Added::TooLate => draft.late.push((waiting.late(naming), waiting.work)),
         }
     }
     draft
+}
+
+/// One message of a series.
+fn message(
+    alert: &Alert,
+    series: &str,
+    receipt: Receipt,
+    naming: &Naming,
+    known: &FieldSet,
+) -> Waiting {
+    let mut alert = alert.clone();
+    let received = receipt.received;
+    let told = alert.as_of.filter(|at| record::is_believable(*at, received));
+    if alert.as_of.is_some() && told.is_none() {
+        alert.tag(record::IMPLAUSIBLE_TIME);
+    }
+    let at = told.unwrap_or(received);
+    (alert.start, alert.end, alert.as_of) = (Some(at), Some(at), Some(at));
+    let kind = if alert.phase == Phase::Released { Kind::Release } else { Kind::Engage };
+    let content = record::build(&alert, receipt, naming, known).document;
+    let message = Message {
+        moment: (at.as_millisecond(), kind),
+        is_timed: told.is_some(),
+        received: received.as_millisecond(),
+        hash: receipt.hash.to_owned(),
+        content,
+    };
+    let series = series.to_owned();
+    Waiting { work: 0, series, message, alert, received, is_begin: false }
 }
 
 impl Waiting {

@@ -14,7 +14,7 @@ use alertloop::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{MailServer, skip};
+use crate::support::{MailServer, OF_NO_AUTHORITY, certificate, skip};
 
 /// The default templates of Graylog's alert e-mail (`FormattedEmailAlertSender.java`).
 const SUBJECT: &str =
@@ -200,9 +200,7 @@ async fn a_server_that_says_nothing_costs_no_more_than_the_timeout() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_is_encrypted_and_its_certificate_is_checked() {
     let folder = tempfile::tempdir().expect("a folder");
-    // rustls takes no authority's certificate for a server's own.
-    let own = ["-addext", "basicConstraints=critical,CA:FALSE"];
-    let (certificate, key) = match MailServer::certificate(folder.path(), &own) {
+    let (certificate, key) = match certificate(folder.path(), "mail", &OF_NO_AUTHORITY) {
         Ok(made) => made,
         Err(why) => return skip(&why),
     };

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -12,7 +12,7 @@ use alertloop::callback::{
     settings::{Ground, read},
 };
 
-use crate::support::skip;
+use crate::support::{OF_NO_AUTHORITY, certificate, skip};
 
 /// Answers each POST with 200, over TLS: certificate, key, and whose client certificates it wants.
 const SERVER: &str = r#"
@@ -59,24 +59,6 @@ impl Drop for Server {
     }
 }
 
-/// A certificate that signs itself, with its key.
-fn certificate(folder: &Path, name: &str) -> Option<(PathBuf, PathBuf)> {
-    let (certificate, key) =
-        (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
-        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
-        // rustls takes no authority's certificate for a server's own.
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out")
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .stderr(Stdio::null())
-        .status();
-    made.is_ok_and(|status| status.success()).then_some((certificate, key))
-}
-
 /// What comes of a callback to this port with these keys.
 async fn outcome(port: u16, keys: &str) -> Outcome {
     let text = format!(
@@ -90,8 +72,8 @@ async fn outcome(port: u16, keys: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_checked_and_one_of_ours_is_shown_where_it_is_wanted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let made = ["server", "client"].map(|name| certificate(folder.path(), name));
-    let [Some((ca, key)), Some((own, own_key))] = made else {
+    let made = ["server", "client"].map(|name| certificate(folder.path(), name, &OF_NO_AUTHORITY));
+    let [Ok((ca, key)), Ok((own, own_key))] = made else {
         return skip("openssl makes no certificate: apt-get install openssl");
     };
     let (Some(open), Some(strict)) =

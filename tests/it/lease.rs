@@ -16,7 +16,11 @@ use crate::{
 };
 
 const SHORT: Timing =
-    Timing { duration: Duration::from_millis(4_500), renew_every: Duration::from_millis(1_500) };
+    Timing { duration: Duration::from_millis(7_500), renew_every: Duration::from_millis(2_500) };
+/// Where nothing has to run out: no stall of the machine or the store is taken for a failure, with
+/// which a turn would go on without the others.
+const LONG: Timing =
+    Timing { duration: Duration::from_mins(2), renew_every: Duration::from_secs(40) };
 /// What the store and the machine may take besides.
 const SLACK: Duration = Duration::from_secs(10);
 
@@ -38,7 +42,11 @@ impl Ground {
     }
 
     fn lease_of(&self, replica: &ReplicaId) -> Lease {
-        Lease::new(self.store.client(), self.document.clone(), replica, SHORT)
+        self.lease_with(replica, SHORT)
+    }
+
+    fn lease_with(&self, replica: &ReplicaId, timing: Timing) -> Lease {
+        Lease::new(self.store.client(), self.document.clone(), replica, timing)
     }
 
     async fn index_settings(&self) -> Value {
@@ -248,12 +256,13 @@ async fn turns_are_taken_one_after_the_other() {
     let ground = Ground::new(store!());
     let (stop, at_work) = (CancellationToken::new(), AtomicUsize::new(0));
     let one = async || {
-        let mut turn = Turn::with(ground.lease(), SLACK * 2);
+        let lease = ground.lease_with(&ReplicaId::random(), LONG);
+        let mut turn = Turn::with(lease, LONG.duration);
         for _ in 0..3 {
             turn.take(&stop).await;
             assert_eq!(at_work.fetch_add(1, Ordering::SeqCst), 0, "another one is at work");
             // Work, over which the others look several times.
-            tokio::time::sleep(SHORT.renew_every / 4).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
             at_work.fetch_sub(1, Ordering::SeqCst);
             turn.end().await;
         }

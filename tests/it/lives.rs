@@ -103,7 +103,7 @@ async fn write(store: &Store, client: alertloop::opensearch::Client, said: &[Sai
                 let (alert, hash) = (alert(said), format!("{said:?}"));
                 let received = Timestamp::from_second(NOON + 500).expect("a time");
                 let receipt = Receipt { received, hash: &hash };
-                let mut one = lives.waiting(&alert, receipt, &naming, &known).expect("a series");
+                let mut one = lives.waiting(&alert, receipt, &naming, &known).remove(0);
                 one.work = work;
                 one
             })
@@ -233,7 +233,7 @@ async fn what_is_too_large_is_refused_alone_and_holds_up_no_other() {
             let alert = Alert { message: Some("x".repeat(long)), ..alert(said) };
             let received = Timestamp::from_second(NOON + 500).expect("a time");
             let receipt = Receipt { received, hash: "hash" };
-            let mut one = lives.waiting(&alert, receipt, &naming, &known).expect("a series");
+            let mut one = lives.waiting(&alert, receipt, &naming, &known).remove(0);
             one.work = work;
             one
         })
@@ -285,6 +285,33 @@ fn of_ntopng(action: &str, second: i64) -> String {
     json!({ "ifid": 2, "entity_type": 1, "entity_value": "10.0.0.1", "type": 2, "severity": 2,
         "message": "crossed", "tstamp": NOON + second, "action": action, "alert_key": "min_bytes" })
     .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_tells_how_long_it_was_has_its_begin() {
+    let store = store!();
+    let app = App::start(&store, &[]).await;
+    let post = async |body: String| {
+        let request = app.post("/mapi/alert/ntopng").header("x-alertloop-token", TOKEN);
+        let answer = Answer::of(request.header("prefer", "wait=20").body(body)).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.json);
+    };
+    let mut release: Value = serde_json::from_str(&of_ntopng("release", 300)).expect("JSON");
+    release["duration"] = json!(120);
+    // Again, and with the engagement that it tells of after all: still one.
+    for body in [release.to_string(), release.to_string(), of_ntopng("engage", 180)] {
+        post(body).await;
+        let records = store.wait_for_records(1).await;
+        let event = &records[0]["_source"]["event"];
+        assert_eq!(
+            (&event["action"], &event["duration"]),
+            (&json!("released"), &json!(120_000_000_000_i64))
+        );
+        let start = Timestamp::from_second(NOON + 180).expect("a time");
+        assert_eq!(event["start"], format!("{start:.3}"));
+    }
+    app.stop().await;
+    clean(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,13 @@
 //! Lists in a real Redis: what is pushed there becomes records, once, in its order, whatever the
 //! server is like and whatever happens to it.
 
-use std::{collections::HashMap, path::Path, process::Command, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     redis, store,
-    support::{Answer, App, Process, Redis, Store, settings, skip},
+    support::{Answer, App, OF_NO_AUTHORITY, Process, Redis, Store, certificate, settings, skip},
 };
 
 const QUEUE: &str = "ntopng.alert_process_queue";
@@ -260,10 +260,12 @@ async fn what_is_taken_is_pushed_on_to_a_list_that_is_bounded() {
 async fn tls_is_spoken_with_whom_it_trusts() {
     let store = store!();
     let folder = tempfile::tempdir().expect("a folder");
-    let made = ["server", "client"].map(|name| certificate(folder.path(), name));
-    let [Some([ca, key]), Some([own, own_key])] = made else {
+    let made = ["server", "client"].map(|name| certificate(folder.path(), name, &OF_NO_AUTHORITY));
+    let [Ok(server), Ok(client)] = made else {
         return skip("openssl makes no certificate: apt-get install openssl");
     };
+    let path = |path: &Path| path.display().to_string();
+    let [ca, key, own, own_key] = [&server.0, &server.1, &client.0, &client.1].map(|one| path(one));
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
     let port = port.expect("a free port").port().to_string();
     let redis = redis!(
@@ -412,19 +414,4 @@ async fn the_password_is_nowhere_to_be_read() {
     let log = Value::from(process.log()).to_string();
     assert_eq!(process.wait().code(), Some(0));
     assert!(log.contains("refuses the login") && !log.contains(SECRET), "{log}");
-}
-
-/// A certificate that signs itself, with its key.
-fn certificate(folder: &Path, name: &str) -> Option<[String; 2]> {
-    let paths =
-        ["crt", "key"].map(|end| folder.join(format!("{name}.{end}")).display().to_string());
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
-        .args(["-subj", &format!("/CN={name}"), "-addext", "subjectAltName=IP:127.0.0.1"])
-        // rustls takes no authority's certificate for a server's own.
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args(["-out", &paths[0], "-keyout", &paths[1]])
-        .stderr(std::process::Stdio::null())
-        .status();
-    made.is_ok_and(|status| status.success()).then_some(paths)
 }

@@ -2,13 +2,15 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+
+use super::certificate;
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/smtp/serve.sh");
 
@@ -32,28 +34,9 @@ impl MailServer {
 
     /// The same with STARTTLS, before which it takes no login.
     pub fn start_tls(username: &str, password: &str, folder: &Path) -> Result<Self, String> {
-        let (certificate, key) = Self::certificate(folder, &[])?;
+        let (certificate, key) = certificate(folder, "mail", &[])?;
         Self::start_with(&json!({"username": username, "password": password,
             "certificate": certificate, "key": key}))
-    }
-
-    /// Makes a certificate for 127.0.0.1, with its key, by `openssl req` with these words besides.
-    pub fn certificate(folder: &Path, more: &[&str]) -> Result<(PathBuf, PathBuf), String> {
-        let (certificate, key) = (folder.join("mail.crt"), folder.join("mail.key"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(more)
-            .arg("-out")
-            .arg(&certificate)
-            .arg("-keyout")
-            .arg(&key)
-            .stderr(Stdio::null())
-            .status();
-        if !made.is_ok_and(|status| status.success()) {
-            return Err("openssl makes no certificate: apt-get install openssl".to_owned());
-        }
-        Ok((certificate, key))
     }
 
     /// Starts one that behaves as `tests/smtp/server.py` says.

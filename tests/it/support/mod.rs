@@ -3,6 +3,7 @@
 mod alertmanager;
 mod app;
 mod bench;
+mod certificate;
 mod keystore;
 mod mail;
 mod proxy;
@@ -16,6 +17,7 @@ mod watched;
 pub use alertmanager::Alertmanager;
 pub use app::{Answer, App, Process, TOKEN, settings};
 pub use bench::Bench;
+pub use certificate::{OF_NO_AUTHORITY, certificate};
 pub use keystore::Keystore;
 pub use mail::MailServer;
 pub use proxy::Proxy;
