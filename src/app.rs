@@ -340,6 +340,7 @@ impl App {
             client: self.client.clone(),
             heartbeat: Arc::new(Heartbeat::new(self.config.heartbeat, clock::now())),
             access: Arc::clone(&self.access),
+            forgery: http::forgery::Forgery::new(&self.token),
             readiness,
             reconciler,
             callbacks,

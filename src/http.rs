@@ -43,10 +43,12 @@ use crate::{
 pub mod access;
 mod alerts;
 mod asked;
+pub mod caller;
 mod dead_letters;
 mod deliveries;
 mod engaged;
 mod error;
+pub mod forgery;
 mod health;
 mod intake;
 
@@ -70,6 +72,8 @@ pub struct State {
     pub client: Client,
     /// Who may do what.
     pub access: Arc<access::Access>,
+    /// Makes and checks what forms carry.
+    pub forgery: forgery::Forgery,
     /// What readiness tells.
     pub readiness: Arc<Readiness>,
     /// What the reconciler tells of itself.

@@ -8,6 +8,7 @@ use std::{
 use axum::http::{HeaderMap, header};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
+use super::caller::{Caller, Role};
 use crate::secrets::{Login, WebhookToken};
 
 /// The header that our channel carries the secret in.
@@ -53,18 +54,21 @@ impl Access {
         self.open || self.token_of(headers, query).is_some()
     }
 
-    /// Whether a request may read and move dead letters.
+    /// Who asks for the page or the API; `None` for nobody who may.
     ///
     /// Without a login, only this machine may; a request that came through a proxy did not come
     /// from this machine. Nor may a web page whose name was made to lead here (DNS rebinding).
     #[must_use]
-    pub fn may_read(&self, headers: &HeaderMap, peer: SocketAddr) -> bool {
-        match &self.admin {
-            Some(admin) => basic(headers).is_some_and(|(user, password)| {
-                user == admin.user && admin.password.admits(&password)
-            }),
-            None => is_loopback(peer.ip()) && !is_proxied(headers) && is_meant_for_here(headers),
-        }
+    pub fn caller(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<Caller> {
+        let name = match &self.admin {
+            Some(admin) => {
+                let (user, password) = basic(headers)?;
+                (user == admin.user && admin.password.admits(&password)).then_some(Some(user))
+            }
+            None => (is_loopback(peer.ip()) && !is_proxied(headers) && is_meant_for_here(headers))
+                .then_some(None),
+        };
+        name.map(|name| Caller { name, role: Role::Admin })
     }
 
     /// Whether there is a login to ask for.
@@ -76,7 +80,7 @@ impl Access {
     /// Whether a request may read the metrics: who may post or read may.
     #[must_use]
     pub fn may_watch(&self, headers: &HeaderMap, query: Option<&str>, peer: SocketAddr) -> bool {
-        self.may_post(headers, query) || self.may_read(headers, peer)
+        self.may_post(headers, query) || self.caller(headers, peer).is_some()
     }
 
     /// Whether a secret admits that stood somewhere else than in headers and query.
@@ -228,9 +232,9 @@ mod tests {
         let far = "192.0.2.7:9".parse().unwrap();
         let none = HeaderMap::new();
         let access = access(false);
-        assert!(access.may_read(&none, near) && access.may_read(&none, mapped));
-        assert!(!access.may_read(&none, far));
-        assert!(!access.may_read(&headers(&[("X-Forwarded-For", "127.0.0.1")]), near));
+        assert!(access.caller(&none, near).is_some() && access.caller(&none, mapped).is_some());
+        assert!(access.caller(&none, far).is_none());
+        assert!(access.caller(&headers(&[("X-Forwarded-For", "127.0.0.1")]), near).is_none());
         for (host, want) in [
             ("127.0.0.1:5000", true),
             ("localhost", true),
@@ -241,7 +245,7 @@ mod tests {
             ("127.0.0.1.example", false),
             ("", false),
         ] {
-            assert_eq!(access.may_read(&headers(&[("Host", host)]), near), want, "{host}");
+            assert_eq!(access.caller(&headers(&[("Host", host)]), near).is_some(), want, "{host}");
         }
     }
 
@@ -252,10 +256,10 @@ mod tests {
         let login = |text: &str| {
             headers(&[("Authorization", &format!("Basic {}", BASE64_STANDARD.encode(text)))])
         };
-        assert!(access.may_read(&login("ops:p:w"), near));
+        assert!(access.caller(&login("ops:p:w"), near).is_some());
         for wrong in ["ops:p", "op:p:w", "ops:", ":p:w", ":"] {
-            assert!(!access.may_read(&login(wrong), near), "{wrong}");
+            assert!(access.caller(&login(wrong), near).is_none(), "{wrong}");
         }
-        assert!(!access.may_read(&HeaderMap::new(), near));
+        assert!(access.caller(&HeaderMap::new(), near).is_none());
     }
 }

@@ -12,10 +12,7 @@ use axum::{
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::{
-    ApiError, State,
-    asked::{admit, must_be_json},
-};
+use super::{ApiError, State, asked::must_be_json, caller::Operator};
 use crate::{
     acknowledge::{self, Answered, LIMIT, Outcome},
     opensearch::alerting,
@@ -26,12 +23,12 @@ use crate::{
 /// or before; 404 where OpenSearch knows none, 409 where it can not be, 504 where OpenSearch does not
 /// answer. `id` is the alert's own, or the `_id` of its record.
 pub async fn acknowledge(
+    _: Operator,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    admit(&state, &headers, peer)?;
     must_be_json(&headers)?;
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
     let none = || ApiError::NotFound("this store has no Alerting, so no alerts either".to_owned());

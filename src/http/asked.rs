@@ -1,6 +1,4 @@
-//! Who may ask the JSON API, and what a request asks for.
-
-use std::net::SocketAddr;
+//! What a request asks the JSON API for.
 
 use axum::{
     body::{self, Body},
@@ -12,22 +10,10 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{ApiError, State};
+use super::ApiError;
 
 /// The largest selection, in bytes: some hundred thousand numbers.
 const SELECTION: usize = 4 << 20;
-
-/// Lets in who may read.
-pub(super) fn admit(state: &State, headers: &HeaderMap, peer: SocketAddr) -> Result<(), ApiError> {
-    if state.access.may_read(headers, peer) {
-        return Ok(());
-    }
-    if state.access.has_login() {
-        return Err(ApiError::Unauthorized);
-    }
-    let how = "the API is off: set ALERTLOOP_ADMIN_USER and ALERTLOOP_ADMIN_PASSWORD, or ask from this machine";
-    Err(ApiError::NotFound(how.to_owned()))
-}
 
 /// Refuses what does not say that it is JSON: a browser lets any page on the web post a form or plain
 /// text to us, with the login it knows or from this machine. For JSON it asks us first (a preflight),

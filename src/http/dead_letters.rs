@@ -20,7 +20,8 @@ use tracing::info;
 
 use super::{
     ApiError, State,
-    asked::{admit, given, misasked, number, selection},
+    asked::{given, misasked, number, selection},
+    caller::{Admin, Operator, Reader},
 };
 use crate::{
     dead_letters::{self, Export, Fault, Items, Selection, Tally, Whole},
@@ -50,12 +51,10 @@ pub struct Wanted {
 
 /// `{"items": […], "next"}`, oldest first; `next` is the `after` of the next page, or null.
 pub async fn list(
+    _: Reader,
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Items>, ApiError> {
-    admit(&state, &headers, peer)?;
     let Query(Asked { after, limit, reason, source }) = asked.map_err(misasked)?;
     let (after, limit) = (after.unwrap_or(0), limit.unwrap_or(PAGE).clamp(1, PAGE));
     let filter = filter(reason, source);
@@ -65,12 +64,10 @@ pub async fn list(
 
 /// One dead letter, with its body.
 pub async fn show(
+    _: Reader,
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Whole>, ApiError> {
-    admit(&state, &headers, peer)?;
     let id = number(id)?;
     let found = block_in_place(|| dead_letters::show(&state.spool, id, state.body_limit))?;
     found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no dead letter {id}")))
@@ -78,12 +75,10 @@ pub async fn show(
 
 /// Every dead letter that is there now as a line of JSON, with its body.
 pub async fn export(
+    _: Reader,
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    admit(&state, &headers, peer)?;
     let Query(Wanted { reason, source }) = wanted.map_err(misasked)?;
     let filter = filter(reason, source);
     let export = block_in_place(|| Export::begin(&state.spool, filter, state.body_limit))?;
@@ -98,12 +93,12 @@ pub async fn export(
 
 /// Makes dead letters entries again: `{"replayed", "left"}`.
 pub async fn replay(
+    _: Operator,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    admit(&state, &headers, peer)?;
     let selection = selection(&headers, body).await?;
     let mut told = Told::of("dead letters are replayed", &selection, peer);
     let outcome = dead_letters::replay(&state.spool, &selection, &mut told.tally).await;
@@ -114,12 +109,12 @@ pub async fn replay(
 
 /// Removes dead letters for good: `{"dropped"}`.
 pub async fn discard(
+    _: Admin,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    admit(&state, &headers, peer)?;
     let selection = selection(&headers, body).await?;
     let mut told = Told::of("dead letters are dropped", &selection, peer);
     let outcome = dead_letters::discard(&state.spool, &selection, &mut told.tally).await;

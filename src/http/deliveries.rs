@@ -18,7 +18,8 @@ use tracing::info;
 
 use super::{
     ApiError, State,
-    asked::{admit, given, misasked, number, selection},
+    asked::{given, misasked, number, selection},
+    caller::{Operator, Reader},
 };
 use crate::{
     deliveries::{self, Items, Selection, Whole},
@@ -41,12 +42,10 @@ pub struct Asked {
 
 /// `{"items": […], "next"}`, newest first; `next` is the `before` of the next page, or null.
 pub async fn list(
+    _: Reader,
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Items>, ApiError> {
-    admit(&state, &headers, peer)?;
     let Query(asked) = asked.map_err(misasked)?;
     let wanted = given(asked.state);
     let of = wanted.as_deref().map(DeliveryState::of);
@@ -67,12 +66,10 @@ pub async fn list(
 
 /// One delivery, with its tries.
 pub async fn show(
+    _: Reader,
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     id: Result<Path<i64>, PathRejection>,
 ) -> Result<Json<Whole>, ApiError> {
-    admit(&state, &headers, peer)?;
     let id = number(id)?;
     let found = block_in_place(|| deliveries::show(&state.spool, id))?;
     found.map(Json).ok_or_else(|| ApiError::NotFound(format!("no delivery {id}")))
@@ -80,12 +77,12 @@ pub async fn show(
 
 /// Makes deliveries pending again: `{"replayed"}`.
 pub async fn replay(
+    _: Operator,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
-    admit(&state, &headers, peer)?;
     let selection: Selection = selection(&headers, body).await?;
     let enabled = state.callbacks.names();
     if let Selection::Callback(name) = &selection

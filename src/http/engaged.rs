@@ -1,18 +1,14 @@
 //! `GET /mapi/alerts/engaged`: what is engaged now.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{self, ConnectInfo, Query, rejection::QueryRejection},
-    http::HeaderMap,
+    extract::{self, Query, rejection::QueryRejection},
 };
 use serde::Deserialize;
 
-use super::{
-    ApiError, State,
-    asked::{admit, misasked},
-};
+use super::{ApiError, State, asked::misasked, caller::Reader};
 use crate::{
     alert::Source,
     engaged::{Filter, PAGE, Page, Question},
@@ -39,12 +35,10 @@ pub struct Asked {
 /// "asked_at", "age_ms"}`. While the store does not answer it is the last answer, with the reason in
 /// `outdated`; 503 where there is none.
 pub async fn list(
+    _: Reader,
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Page>, ApiError> {
-    admit(&state, &headers, peer)?;
     let Query(asked) = asked.map_err(misasked)?;
     let question = question(asked).map_err(ApiError::BadRequest)?;
     let page = state.engaged.page(&question).await.map_err(ApiError::NotListed)?;

@@ -9,6 +9,7 @@ use metrics::counter;
 use serde_json::json;
 use tracing::error;
 
+use super::caller::Role;
 use crate::{opensearch, spool::AppendError, telemetry};
 
 /// Seconds after which a sender may come again: the only refusal that OpenSearch, Graylog,
@@ -26,6 +27,14 @@ pub enum ApiError {
         "missing or wrong secret; send it as `X-Alertloop-Token`, as `Authorization: Bearer`, as a Basic password, in the query, or as ntopng's `sharedsecret`"
     )]
     Unauthorized,
+    /// 403: known, but not enough.
+    #[error("this needs the role {}, and you have {}", needed.name(), has.name())]
+    Forbidden {
+        /// What it needs.
+        needed: Role,
+        /// The most that the caller has.
+        has: Role,
+    },
     /// 404: there is no such thing, or it is not for this caller.
     #[error("{0}")]
     NotFound(String),
@@ -70,6 +79,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
