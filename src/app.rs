@@ -28,6 +28,7 @@ use crate::{
     config::{self, Config},
     engaged::{self, Engaged},
     heartbeat::Heartbeat,
+    history::{self, History},
     http::{self, Readiness, access::Access},
     intake_token,
     lease::{self, Lease, ReplicaId},
@@ -247,6 +248,12 @@ impl App {
         Engaged::new(&self.client, settings)
     }
 
+    fn history(&self) -> History {
+        let settings = history_settings(&self.config, self.naming.index.clone());
+        let spool = Arc::clone(&self.spool);
+        History::new(&self.client, settings).with_spool(spool, self.config.body_limit)
+    }
+
     fn callbacks_status(&self) -> runner::Status {
         let enabled = self.config.callbacks.iter().filter(|callback| callback.enabled);
         runner::Status::new(enabled.map(|callback| callback.name.clone()).collect())
@@ -346,6 +353,7 @@ impl App {
             callbacks,
             queues,
             engaged: self.engaged(),
+            history: self.history(),
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,
@@ -381,6 +389,18 @@ async fn tidy(metrics: PrometheusHandle, until: CancellationToken) -> anyhow::Re
         metrics.run_upkeep();
     }
     Ok(())
+}
+
+/// What the history needs of the settings.
+#[must_use]
+pub fn history_settings(config: &Config, index: IndexName) -> history::Settings {
+    history::Settings {
+        pattern: config.index.pattern.clone(),
+        index,
+        stale_after: config.stale_after,
+        reconciles: config.reconciles(),
+        asks_alerting: config.store_kind.is_opensearch(),
+    }
 }
 
 /// What provisioning needs of the settings.

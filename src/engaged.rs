@@ -8,15 +8,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::opensearch::{Client, Error, segment};
+use crate::{
+    answers::{Answers, Told},
+    clock,
+    history::{self, List, incomplete, without_hits},
+    opensearch::{Client, Error},
+};
 
-mod cache;
 mod query;
 
-pub use cache::Engaged;
+pub use crate::history::{After, Item, PAGE, Stale};
 
-/// The most that a page has.
-pub const PAGE: usize = 1_000;
+/// How long a page is shared.
+const SHARED_FOR: Duration = Duration::from_secs(3);
 
 /// Which ones are asked for; empty for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
@@ -47,20 +51,6 @@ pub struct Question {
     pub limit: usize,
 }
 
-/// The last alert of a page: its start in epoch ms, and `event.id`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct After(i64, String);
-
-impl std::str::FromStr for After {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FAULT: &str = "`after` is what `next` of the page before says";
-        let (at, id) = text.split_once('~').ok_or(FAULT)?;
-        Ok(Self(at.parse().map_err(|_| FAULT)?, id.to_owned()))
-    }
-}
-
 /// A page of them, those that began last first.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Page {
@@ -81,6 +71,9 @@ pub struct Page {
     /// Why the store cannot be asked now; this is what it answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outdated: Option<String>,
+    /// Why some may be missing: a part of the store did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
 }
 
 /// How many alerts are engaged.
@@ -90,39 +83,6 @@ pub struct Counts {
     pub severity: std::collections::BTreeMap<String, u64>,
     /// By kind of entity.
     pub entity: std::collections::BTreeMap<String, u64>,
-}
-
-/// One alert.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Item {
-    /// `_id` of its record.
-    pub id: String,
-    /// `_index` of its record.
-    pub index: String,
-    /// The alert's id.
-    pub alert: String,
-    /// `engaged` or `acknowledged`.
-    pub state: String,
-    /// Whether there was no news of it for longer than is usual.
-    pub stale: bool,
-    /// 0 to 100.
-    pub severity: i64,
-    /// `event.provider`.
-    pub source: String,
-    /// Name of its rule, or its id.
-    pub rule: String,
-    /// What fired.
-    pub reason: Option<String>,
-    /// What it is about, each as `kind:value`.
-    pub entities: Vec<String>,
-    /// When it began.
-    pub began: Option<String>,
-    /// Of when its last news is.
-    pub news: Option<String>,
-    /// For people.
-    pub message: Option<String>,
-    /// Where to look at it.
-    pub url: Option<String>,
 }
 
 /// Where and how is asked.
@@ -136,11 +96,31 @@ pub struct Settings {
     pub reconciles: bool,
 }
 
-/// What is stale: of which sources (`event.provider`), and without news since when, in epoch ms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stale {
-    providers: &'static [&'static str],
-    before: i64,
+/// What is engaged now, from the store.
+pub struct Engaged {
+    client: Client,
+    settings: Settings,
+    pages: Answers<Question, Page>,
+}
+
+impl Engaged {
+    /// Asks through `client`; nothing yet.
+    #[must_use]
+    pub fn new(client: &Client, settings: Settings) -> Self {
+        Self { client: client.within(history::TIME), settings, pages: Answers::new(SHARED_FOR) }
+    }
+
+    /// A page of what is engaged: not older than 3 seconds while the store answers; else what it
+    /// answered last, if that is not too old, with the reason.
+    ///
+    /// # Errors
+    /// [`Error`]: the store does not answer, and has not lately. A question that the store refuses (400)
+    /// is never answered from before.
+    pub async fn page(&self, question: &Question) -> Result<Page, Error> {
+        let ask = || ask(&self.client, &self.settings, question, clock::now());
+        let Told { answer, age_ms, outdated } = self.pages.to(question, ask).await?;
+        Ok(Page { age_ms, outdated, ..answer })
+    }
 }
 
 /// Asks the store.
@@ -153,88 +133,34 @@ pub async fn ask(
     question: &Question,
     now: Timestamp,
 ) -> Result<Page, Error> {
-    let path = format!(
-        "/{}/_search?ignore_unavailable=true&allow_no_indices=true",
-        segment(&settings.pattern)
-    );
-    let stale = Stale::of(settings, now);
+    let stale = Stale::of(settings.stale_after, settings.reconciles, now);
     let body = query::body(question, stale);
-    let answer = client.call(opensearch::http::Method::Post, &path, Some(&body)).await?;
-    read(&answer, question, stale, now)
-        .ok_or_else(|| Error::Malformed("a search without hits".to_owned()))
-}
-
-impl Stale {
-    /// `None` where nothing ever is.
-    fn of(settings: &Settings, now: Timestamp) -> Option<Self> {
-        let span = i64::try_from(settings.stale_after.as_millis()).unwrap_or(i64::MAX);
-        let providers: &[&str] = if settings.reconciles {
-            &["ntopng", "alertmanager"]
-        } else {
-            &["ntopng", "alertmanager", "malcolm"]
-        };
-        let before = now.as_millisecond().saturating_sub(span);
-        (span > 0).then_some(Self { providers, before })
-    }
-
-    fn holds(self, provider: &str, news: Timestamp) -> bool {
-        self.providers.contains(&provider) && news.as_millisecond() < self.before
-    }
+    let answer = history::search(client, &settings.pattern, &body).await?;
+    read(&answer, question, stale, now).ok_or_else(without_hits)
 }
 
 fn read(answer: &Value, question: &Question, stale: Option<Stale>, now: Timestamp) -> Option<Page> {
-    let hits = answer.pointer("/hits/hits")?.as_array()?;
-    let total = answer.pointer("/hits/total");
-    let next = hits.last().filter(|_| hits.len() >= question.limit).and_then(|hit| {
-        let sort = hit["sort"].as_array()?;
-        Some(format!("{}~{}", sort.first()?.as_i64()?, sort.get(1)?.as_str()?))
-    });
-    let buckets = |name: &str| answer.pointer(&format!("/aggregations/{name}/buckets"));
+    let list = List::of(answer, question.limit, stale)?;
     let counts = |name: &str| {
-        let buckets = buckets(name).and_then(Value::as_array).into_iter().flatten();
+        let buckets = answer.pointer(&format!("/aggregations/{name}/buckets"));
         let count = |one: &Value| {
             let key = &one["key"];
             let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
             Some((key, one["doc_count"].as_u64()?))
         };
-        buckets.filter_map(count).collect()
+        buckets.and_then(Value::as_array).into_iter().flatten().filter_map(count).collect()
     };
     Some(Page {
-        items: hits.iter().map(|hit| item(hit, stale)).collect(),
-        next,
-        total: total.and_then(|total| total["value"].as_u64()).unwrap_or_default(),
-        is_more: total.is_some_and(|total| total["relation"] == "gte"),
+        items: list.items,
+        next: list.next,
+        total: list.total,
+        is_more: list.is_more,
         counts: Counts { severity: counts("severity"), entity: counts("entity") },
         asked_at: format!("{now:.3}"),
         age_ms: 0,
         outdated: None,
+        incomplete: incomplete(answer),
     })
-}
-
-fn item(hit: &Value, stale: Option<Stale>) -> Item {
-    let source = &hit["_source"];
-    let event = &source["event"];
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let news = text(&event["end"]);
-    let provider = text(&event["provider"]).unwrap_or_default();
-    let at = news.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-    let tags = source["tags"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    Item {
-        id: text(&hit["_id"]).unwrap_or_default(),
-        index: text(&hit["_index"]).unwrap_or_default(),
-        alert: text(&event["id"]).unwrap_or_default(),
-        state: text(&event["action"]).unwrap_or_default(),
-        stale: stale.zip(at).is_some_and(|(stale, at)| stale.holds(&provider, at)),
-        severity: event["severity"].as_i64().unwrap_or_default(),
-        source: provider,
-        rule: text(&source["rule"]["name"]).or(text(&source["rule"]["id"])).unwrap_or_default(),
-        reason: text(&event["reason"]),
-        entities: tags.filter(|tag| query::is_entity(tag)).map(str::to_owned).collect(),
-        began: text(&event["start"]),
-        news,
-        message: text(&source["message"]),
-        url: text(&event["url"]),
-    }
 }
 
 #[cfg(test)]
@@ -258,9 +184,7 @@ mod tests {
             "aggregations": {"severity": {"buckets": [{"key": 80, "doc_count": 2}]},
                 "entity": {"buckets": [{"key": "host", "doc_count": 2}]}}});
         let question = Question { limit: 2, ..Question::default() };
-        let settings =
-            |stale_after| Settings { pattern: "s-*".to_owned(), stale_after, reconciles: true };
-        let before = Stale::of(&settings(Duration::from_hours(1)), now);
+        let before = Stale::of(Duration::from_hours(1), true, now);
         let page = read(&answer, &question, before, now).unwrap();
         assert_eq!(page.items.iter().map(|one| one.stale).collect::<Vec<_>>(), [false, true]);
         assert_eq!(page.items[0].entities, ["host:10.0.0.1"]);
@@ -270,7 +194,7 @@ mod tests {
         assert_eq!("1795312800000~b~c".parse(), Ok(After(1_795_312_800_000, "b~c".to_owned())));
         assert!("b".parse::<After>().is_err());
         // Without a time span nothing is stale.
-        let never = Stale::of(&settings(Duration::ZERO), now);
+        let never = Stale::of(Duration::ZERO, true, now);
         let page = read(&answer, &question, never, now).unwrap();
         assert!(page.items.iter().all(|one| !one.stale));
         let more = Question { limit: 3, ..Question::default() };

@@ -32,6 +32,7 @@ use crate::{
     callback::runner,
     engaged::Engaged,
     heartbeat::Heartbeat,
+    history::History,
     intake::{Reading, ntopng::version::Version},
     opensearch::Client,
     queue,
@@ -86,6 +87,8 @@ pub struct State {
     pub heartbeat: Arc<Heartbeat>,
     /// What is engaged now.
     pub engaged: Engaged,
+    /// What was.
+    pub history: History,
     /// For the answer's prediction of `_index` and `_id`.
     pub naming: Naming,
     /// The largest body, in bytes.

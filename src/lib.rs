@@ -18,6 +18,7 @@
 
 pub mod acknowledge;
 pub mod alert;
+pub mod answers;
 pub mod app;
 pub mod auth_setup;
 pub mod callback;
@@ -32,6 +33,7 @@ pub mod doctor;
 pub mod engaged;
 pub mod finding;
 pub mod heartbeat;
+pub mod history;
 pub mod http;
 pub mod intake;
 pub mod intake_token;

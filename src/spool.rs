@@ -501,6 +501,14 @@ impl Spool {
         deliveries::notice(&self.reader(), id)
     }
 
+    /// The message that this delivery is for.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn notice_of(&self, delivery: i64) -> rusqlite::Result<Option<Entry>> {
+        deliveries::notice_of(&self.reader(), delivery)
+    }
+
     /// At most `count` deliveries, newest first, of those numbered below `before`.
     ///
     /// # Errors

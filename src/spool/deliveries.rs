@@ -255,6 +255,15 @@ pub fn notice(connection: &Connection, id: i64) -> rusqlite::Result<Option<Entry
     select.query_row([id], entries::entry).optional()
 }
 
+/// The message that this delivery is for.
+pub fn notice_of(connection: &Connection, delivery: i64) -> rusqlite::Result<Option<Entry>> {
+    let mut select = connection.prepare_cached(
+        "SELECT n.id, source, received, content_type, encoding, body, checksum
+         FROM notice n JOIN delivery d ON d.notice = n.id WHERE d.id = ?1",
+    )?;
+    select.query_row([delivery], entries::entry).optional()
+}
+
 /// Entries for which nothing was decided yet, oldest first: at most `count`, and no more than one
 /// past `bytes`. Those that were stored already are among them.
 pub fn undispatched(

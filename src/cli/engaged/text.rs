@@ -85,12 +85,10 @@ mod tests {
             severity: 80,
             source: "ntopng".to_owned(),
             rule: "threshold_cross".to_owned(),
-            reason: None,
             entities: vec!["host:10.0.0.1".to_owned()],
             began: Some("2026-11-22T00:40:00.000Z".to_owned()),
-            news: None,
             message: Some("Minute traffic\u{1b}[2J crossed".to_owned()),
-            url: None,
+            ..Item::default()
         };
         let counts = |what: &str| [(what.to_owned(), 1)].into_iter().collect();
         Page {
