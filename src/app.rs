@@ -26,14 +26,16 @@ use crate::{
     },
     clock,
     config::{self, Config},
+    doctor,
     engaged::{self, Engaged},
     heartbeat::Heartbeat,
     history::{self, History},
     http::{self, Readiness, access::Access},
     intake_token,
     lease::{self, Lease, ReplicaId},
+    news::News,
     opensearch::Client,
-    provision, queue,
+    page, provision, queue,
     reconcile::{self, Reconciler},
     record::{Naming, index_name::IndexName},
     secrets::WebhookToken,
@@ -140,7 +142,11 @@ impl App {
         let reading = self.read_queues(Arc::clone(&queues), taking.clone());
         parts.spawn(lasting(reading, last.clone()));
         let (ready, fares) = (Arc::clone(&readiness), Arc::clone(&health));
-        let state = self.state(ready, fares, status, callbacks, queues);
+        let news = Arc::new(News::default());
+        let state = self.state(ready, fares, status, callbacks, queues, Arc::clone(&news));
+        let feed = Arc::clone(&state.page.feed);
+        let (telling, until) = (Arc::clone(&feed), last.clone());
+        parts.spawn(lasting(async move { telling.run(&until).await }, last.clone()));
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         parts.spawn(serve_http(
@@ -152,6 +158,7 @@ impl App {
 
         let (spool, client) = (Arc::clone(&self.spool), self.client.clone());
         let writer = Writer::new(spool, client, writer_settings, gate, Arc::clone(&health));
+        let writer = writer.telling(news);
         let until = last.clone();
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
 
@@ -190,6 +197,8 @@ impl App {
             part = parts.join_next() => part,
         };
         readiness.stop();
+        // No answer lasts longer than those of open pages.
+        feed.close();
         taking.cancel();
         let drain = self.config.drain;
         let grace = self.config.stop_grace.min(drain.saturating_sub(LAST_STEPS));
@@ -252,6 +261,17 @@ impl App {
         let settings = history_settings(&self.config, self.naming.index.clone());
         let spool = Arc::clone(&self.spool);
         History::new(&self.client, settings).with_spool(spool, self.config.body_limit)
+    }
+
+    fn page(&self, news: Arc<News>) -> page::Parts {
+        let settings = history_settings(&self.config, self.naming.index.clone());
+        let setup = doctor_setup(&self.config, Some(self.token.clone()));
+        page::Parts {
+            feed: Arc::new(page::Feed::new(&self.client, settings, news)),
+            monitors: page::Monitors::new(&self.client),
+            set_up: page::SetUp::new(&self.client, setup, self.config.token.is_some()),
+            away: page::Away::default(),
+        }
     }
 
     fn callbacks_status(&self) -> runner::Status {
@@ -339,6 +359,7 @@ impl App {
         reconciler: Arc<reconcile::Status>,
         callbacks: Arc<runner::Status>,
         queues: Arc<queue::Status>,
+        news: Arc<News>,
     ) -> Arc<http::State> {
         let asks = self.config.store_kind.is_opensearch();
         Arc::new(http::State {
@@ -354,6 +375,7 @@ impl App {
             queues,
             engaged: self.engaged(),
             history: self.history(),
+            page: self.page(news),
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,
@@ -400,6 +422,26 @@ pub fn history_settings(config: &Config, index: IndexName) -> history::Settings 
         stale_after: config.stale_after,
         reconciles: config.reconciles(),
         asks_alerting: config.store_kind.is_opensearch(),
+    }
+}
+
+/// What the doctor looks at; the secret is given where it is known.
+#[must_use]
+pub fn doctor_setup(config: &Config, token: Option<WebhookToken>) -> doctor::Setup {
+    doctor::Setup {
+        token,
+        provisioning: provision_settings(config),
+        provisions: config.provision,
+        reconciles: config.reconciles(),
+        callbacks: config.callbacks.iter().filter(|callback| callback.enabled).count(),
+        queues: config.ntopng_queue.as_ref().map_or(0, |settings| settings.queues.len()),
+        data_dir: config.data_dir.clone(),
+        spool_max_bytes: config.spool_max_bytes,
+        secret_files: config.secret_files.clone(),
+        listen: config.listen,
+        heartbeat: config.heartbeat,
+        silence_days: config.silence_days,
+        all_monitors: config.reconcile_monitors == reconcile::Monitors::All,
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
+//! | `/` and what is below it otherwise | see [`crate::page`] | the web page |
 //!
 //! `/mapi` is `MALCOLM_API_PREFIX`. A slash at the end changes nothing.
 
@@ -19,9 +20,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::DefaultBodyLimit,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     middleware::map_response_with_state,
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::{MethodFilter, get, on, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -35,7 +36,7 @@ use crate::{
     history::History,
     intake::{Reading, ntopng::version::Version},
     opensearch::Client,
-    queue,
+    page, queue,
     record::Naming,
     spool::Spool,
     writer,
@@ -53,8 +54,10 @@ pub mod forgery;
 mod health;
 mod intake;
 
-pub use error::ApiError;
+pub(crate) use alerts::one as acknowledge;
+pub use error::{ApiError, Said};
 pub use health::Readiness;
+pub(crate) use health::standing;
 
 /// Graylog's notifications can be set to PUT, and so can OpenSearch's channels.
 const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
@@ -89,6 +92,8 @@ pub struct State {
     pub engaged: Engaged,
     /// What was.
     pub history: History,
+    /// What the page needs.
+    pub page: page::Parts,
     /// For the answer's prediction of `_index` and `_id`.
     pub naming: Naming,
     /// The largest body, in bytes.
@@ -164,6 +169,10 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/deliveries/replay{end}")), post(deliveries::replay))
             .route(&at(&format!("/deliveries/{{id}}{end}")), get(deliveries::show));
     }
+    // Without a prefix, the API has the paths that the page would.
+    if !prefix.is_empty() {
+        router = router.merge(page::router());
+    }
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
@@ -173,12 +182,15 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
         .with_state(state)
 }
 
-async fn unknown_route(uri: axum::http::Uri) -> impl IntoResponse {
+async fn unknown_route(uri: axum::http::Uri, headers: HeaderMap) -> Response {
+    if page::fault::is_wanted(&headers) {
+        return page::unknown(uri.path()).await;
+    }
     let error = format!(
         "no such route: {}; alerts go to POST /mapi/alert (see MALCOLM_API_PREFIX)",
         uri.path()
     );
-    (StatusCode::NOT_FOUND, Json(json!({ "error": error })))
+    (StatusCode::NOT_FOUND, Json(json!({ "error": error }))).into_response()
 }
 
 async fn wrong_method(method: axum::http::Method) -> impl IntoResponse {

@@ -11,7 +11,8 @@
 //! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
 //! one replica at a time does, by a [`lease`]. [`provision`]
 //! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
-//! nothing any more, and [`acknowledge`] answers them. [`auth_setup`] gives OpenSearch the logins that
+//! nothing any more, and [`acknowledge`] answers them. [`page`] shows all of it to
+//! people, live by what the writer tells in [`news`]. [`auth_setup`] gives OpenSearch the logins that
 //! its e-mails need.
 //!
 //! `alert`, `intake`, `record`, `lifecycle` and `series` are pure: no I/O, no clock, no environment.
@@ -39,7 +40,9 @@ pub mod intake;
 pub mod intake_token;
 pub mod lease;
 pub mod lifecycle;
+pub mod news;
 pub mod opensearch;
+pub mod page;
 pub mod provision;
 pub mod queue;
 pub mod receipt;

@@ -22,6 +22,7 @@ use url::Url;
 
 use crate::{
     intake::{Reading, ntopng::version::Version},
+    news::News,
     opensearch::{Client, bulk::Item},
     record::{Naming, compat::Compat, fields::FieldSet},
     spool::{AppendError, Entry, EntryId, Fate, Settlement, Spool},
@@ -97,6 +98,7 @@ pub struct Writer {
     settings: Settings,
     gate: Gate,
     health: Arc<Health>,
+    news: Arc<News>,
     firings: Firings,
     lives: Lives,
     parked: Parked,
@@ -145,6 +147,7 @@ impl Writer {
             settings,
             gate,
             health,
+            news: Arc::default(),
             firings,
             lives,
             parked,
@@ -156,6 +159,12 @@ impl Writer {
             outage,
             pause,
         }
+    }
+
+    /// Tells what it stores.
+    #[must_use]
+    pub fn telling(self, news: Arc<News>) -> Self {
+        Self { news, ..self }
     }
 
     /// Moves entries until `stop`; what is in flight then is finished first.
@@ -430,6 +439,9 @@ impl Writer {
         for ((operation, places), (outcome, answer)) in
             batch.operations.iter().zip(&batch.places).zip(answers)
         {
+            if outcome == Outcome::Stored {
+                self.news.stored(&operation.index, &operation.id);
+            }
             if outcome == Outcome::Exists {
                 counter!(telemetry::DUPLICATES).increment(1);
             }

@@ -3,13 +3,7 @@
 use std::process::ExitCode;
 
 use super::{TableArgs, configure, known_token, show};
-use crate::{
-    app,
-    config::Config,
-    doctor::{self, Setup},
-    opensearch::Client,
-    reconcile::Monitors,
-};
+use crate::{app, doctor, opensearch::Client};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -31,25 +25,8 @@ pub(super) struct DoctorArgs {
 pub(super) async fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = configure(&args.table.settings)?;
     let client = Client::new(&config.store)?;
-    let report = doctor::run(&client, &setup(config)?).await;
+    let token = known_token(&config)?;
+    let report = doctor::run(&client, &app::doctor_setup(&config, token)).await;
     show(args.table.output, &report)?;
     Ok(ExitCode::from(report.exit_code(args.strict)))
-}
-
-fn setup(config: Config) -> anyhow::Result<Setup> {
-    Ok(Setup {
-        token: known_token(&config)?,
-        provisioning: app::provision_settings(&config),
-        provisions: config.provision,
-        reconciles: config.reconciles(),
-        callbacks: config.callbacks.iter().filter(|callback| callback.enabled).count(),
-        queues: config.ntopng_queue.as_ref().map_or(0, |settings| settings.queues.len()),
-        data_dir: config.data_dir,
-        spool_max_bytes: config.spool_max_bytes,
-        secret_files: config.secret_files,
-        listen: config.listen,
-        heartbeat: config.heartbeat,
-        silence_days: config.silence_days,
-        all_monitors: config.reconcile_monitors == Monitors::All,
-    })
 }

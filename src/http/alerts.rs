@@ -31,6 +31,12 @@ pub async fn acknowledge(
 ) -> Result<Response, ApiError> {
     must_be_json(&headers)?;
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
+    let answered = one(&state, peer, id).await?;
+    Ok((status(&answered), Json(answered)).into_response())
+}
+
+/// Acknowledges an alert for somebody at `peer`.
+pub(crate) async fn one(state: &State, peer: SocketAddr, id: String) -> Result<Answered, ApiError> {
     let none = || ApiError::NotFound("this store has no Alerting, so no alerts either".to_owned());
     if !state.ids_are_asked {
         return Err(none());
@@ -48,9 +54,9 @@ pub async fn acknowledge(
         "an alert was to be acknowledged"
     );
     if let Some(alert) = &answered.now {
-        record(&state, alert).await;
+        record(state, alert).await;
     }
-    Ok((status(&answered), Json(answered)).into_response())
+    Ok(answered)
 }
 
 fn status(answered: &Answered) -> StatusCode {

@@ -16,6 +16,10 @@ use crate::{opensearch, spool::AppendError, telemetry};
 /// Alertmanager and ElastAlert2 all repeat is a 503, and OpenSearch waits for at most 50 s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
+/// What a refusal says, for whoever tells it in another form: an extension of the answer.
+#[derive(Clone, Debug)]
+pub struct Said(pub std::sync::Arc<str>);
+
 /// A refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -104,7 +108,9 @@ impl IntoResponse for ApiError {
             }
             _ => {}
         }
-        let mut response = (status, Json(json!({ "error": self.to_string() }))).into_response();
+        let said = self.to_string();
+        let mut response = (status, Json(json!({ "error": said }))).into_response();
+        response.extensions_mut().insert(Said(said.into()));
         let headers = response.headers_mut();
         if matches!(&self, Self::TooSlow | Self::TooLarge { .. }) {
             // The rest of the body is not read.

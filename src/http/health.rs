@@ -70,6 +70,13 @@ pub async fn ping() -> Json<Value> {
 
 /// 200 while alerts can be kept; the store may be away meanwhile, and `detail` says so.
 pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let (ready, body) = standing(&state);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+/// Whether alerts can be kept, and how every part of the service stands.
+pub(crate) fn standing(state: &State) -> (bool, Value) {
     let held = tokio::task::block_in_place(|| state.spool.stats());
     let stopping = state.readiness.stopping.load(Ordering::Relaxed);
     let trouble = state.spool.trouble().or_else(|| held.as_ref().err().map(ToString::to_string));
@@ -97,12 +104,11 @@ pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Respons
         },
         "provisioning": provisioning,
         "reconciler": state.reconciler.detail(),
-        "callbacks": callbacks(&state),
+        "callbacks": callbacks(state),
         "queues": state.queues.states(),
         "heartbeat": heartbeat(state.heartbeat.beat(clock::now())),
     });
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    (ready, body)
 }
 
 /// How the callbacks fare; `null` where there are none.

@@ -39,7 +39,10 @@ impl Chart {
         let bars: Vec<_> = overview
             .bars
             .iter()
-            .map(|bar| Bar { name: name(&bar.at), counts: Band::ALL.map(|band| bar.counts.of(band)) })
+            .map(|bar| Bar {
+                name: name(&bar.at),
+                counts: Band::ALL.map(|band| bar.counts.of(band)),
+            })
             .collect();
         let most = bars.iter().map(|bar| bar.counts.iter().sum::<u64>()).max().unwrap_or(0);
         let counts = Band::ALL.map(|band| (overview.severities.of(band), band.name()));
@@ -85,10 +88,21 @@ fn draw(bars: &[Bar], most: u64, sentence: &str) -> String {
             let height = (count * room / top).max(2).min(y.saturating_sub(10));
             y -= height;
             let width = across.saturating_sub(2).max(1);
-            write!(svg, "<rect class=\"{}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>", band.name()).ok();
+            write!(
+                svg,
+                "<rect class=\"{}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>",
+                band.name()
+            )
+            .ok();
         }
         if place % every == 0 {
-            write!(svg, "<text x=\"{x}\" y=\"{}\">{}</text>", HEIGHT - 4, bar.name.split(' ').next_back().unwrap_or_default()).ok();
+            write!(
+                svg,
+                "<text x=\"{x}\" y=\"{}\">{}</text>",
+                HEIGHT - 4,
+                bar.name.split(' ').next_back().unwrap_or_default()
+            )
+            .ok();
         }
     }
     svg.push_str("</svg>");
@@ -125,7 +139,12 @@ mod tests {
             low: so_far.low + one.low,
             ..so_far
         });
-        Overview { bars: bars.collect(), total: severities.total(), severities, ..Overview::default() }
+        Overview {
+            bars: bars.collect(),
+            total: severities.total(),
+            severities,
+            ..Overview::default()
+        }
     }
 
     #[test]
@@ -148,7 +167,8 @@ mod tests {
 
     #[test]
     fn the_scale_ends_at_a_round_number() {
-        for (most, want) in [(4, 4), (5, 6), (10, 10), (11, 20), (250, 400), (1_000_001, 2_000_000)] {
+        for (most, want) in [(4, 4), (5, 6), (10, 10), (11, 20), (250, 400), (1_000_001, 2_000_000)]
+        {
             assert_eq!(round(most), want, "{most}");
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::{OriginalUri, Request},
-    http::{HeaderMap, StatusCode, header},
+    extract::Request,
+    http::{HeaderMap, StatusCode, Uri, header},
     middleware::Next,
     response::Response,
 };
@@ -22,7 +22,7 @@ struct Fault {
 }
 
 /// Turns refusals into pages.
-pub async fn as_page(OriginalUri(uri): OriginalUri, request: Request, next: Next) -> Response {
+pub async fn as_page(uri: Uri, request: Request, next: Next) -> Response {
     let answer = next.run(request).await;
     match answer.extensions().get::<Said>().cloned() {
         Some(Said(what)) => {

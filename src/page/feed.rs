@@ -169,7 +169,11 @@ impl Feed {
             };
             match found {
                 Ok(hits) => {
-                    let stale = Stale::of(self.settings.stale_after, self.settings.reconciles, clock::now());
+                    let stale = Stale::of(
+                        self.settings.stale_after,
+                        self.settings.reconciles,
+                        clock::now(),
+                    );
                     let items = hits.iter().map(|hit| Item::of(hit, stale)).collect();
                     let news = told.news(items);
                     // What is there when the first one comes, is on its page already.
@@ -187,7 +191,8 @@ impl Feed {
     async fn read(&self, mut addresses: Vec<Address>) -> Result<Vec<Value>, Error> {
         addresses.sort_unstable();
         addresses.dedup();
-        let borrowed: Vec<_> = addresses.iter().map(|(index, id)| (index.as_str(), id.as_str())).collect();
+        let borrowed: Vec<_> =
+            addresses.iter().map(|(index, id)| (index.as_str(), id.as_str())).collect();
         let found = records::read(&self.client, &borrowed).await?;
         let hits = addresses.iter().zip(found).filter_map(|((index, id), found)| match found {
             Found::There(source) => Some(json!({ "_index": index, "_id": id, "_source": source })),
@@ -252,7 +257,8 @@ impl Kept {
         let number: u64 = number.parse().ok()?;
         let oldest = self.events.front().map_or(self.next, |event| event.number);
         let is_known = process == self.process && number < self.next && number + 1 >= oldest;
-        is_known.then(|| self.events.iter().filter(|event| event.number > number).cloned().collect())
+        is_known
+            .then(|| self.events.iter().filter(|event| event.number > number).cloned().collect())
     }
 }
 
@@ -346,9 +352,15 @@ mod tests {
             let event = kept.event("alerts", "{}");
             kept.events.push_back(event);
         }
-        for (last, want) in [("p.3", Some(0)), ("p.1", Some(2)), ("p.0", Some(3)), ("p.4", None),
-            ("q.1", None), ("p.x", None), ("", None)]
-        {
+        for (last, want) in [
+            ("p.3", Some(0)),
+            ("p.1", Some(2)),
+            ("p.0", Some(3)),
+            ("p.4", None),
+            ("q.1", None),
+            ("p.x", None),
+            ("", None),
+        ] {
             assert_eq!(missed(&kept, last), want, "{last}");
         }
         kept.events.pop_front();

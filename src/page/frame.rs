@@ -10,14 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{
-    shown::When,
-    statics,
-    told::Told,
-};
+use super::{shown::When, statics, told::Told};
 use crate::{
     clock,
-    http::{State, caller::{Caller, Role}},
+    http::{
+        State,
+        caller::{Caller, Role},
+    },
 };
 
 /// The pages of the navigation: path and name.
@@ -75,29 +74,29 @@ impl Frame {
     }
 
     /// Path, name, and whether one is there.
-    fn pages(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    pub(super) fn pages(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
         PAGES.iter().map(|(path, name)| (*path, *name, *path == self.place))
     }
 
     #[expect(clippy::unused_self, reason = "templates ask the frame")]
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         statics::path(name)
     }
 
     #[expect(clippy::unused_self, reason = "templates ask the frame")]
-    const fn version(&self) -> &'static str {
+    pub(super) const fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 
-    fn user(&self) -> Option<&str> {
+    pub(super) fn user(&self) -> Option<&str> {
         self.caller.as_ref()?.name.as_deref()
     }
 
-    fn role_name(&self) -> &'static str {
+    pub(super) fn role_name(&self) -> &'static str {
         self.caller.as_ref().map_or("nobody", |caller| caller.role.name())
     }
 
-    const fn may_see(&self) -> bool {
+    pub(super) const fn may_see(&self) -> bool {
         self.caller.is_some()
     }
 
@@ -151,7 +150,8 @@ mod tests {
 
     #[test]
     fn the_page_that_one_is_on_is_marked() {
-        for (path, want) in [("/", "Overview"), ("/alerts/x", "Alerts"), ("/dead-letters", "Dead letters")]
+        for (path, want) in
+            [("/", "Overview"), ("/alerts/x", "Alerts"), ("/dead-letters", "Dead letters")]
         {
             let frame = Frame::around(path, "x");
             let here: Vec<_> = frame.pages().filter(|(.., here)| *here).collect();

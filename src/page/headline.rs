@@ -76,7 +76,9 @@ impl Headline {
         let engaged = facts.engaged.map(|(all, critical)| match (all, critical) {
             (0, _) => "nothing is engaged".to_owned(),
             (all, 0) => format!("{} engaged", super::shown::number(all)),
-            (all, critical) => format!("{} engaged, {critical} critical", super::shown::number(all)),
+            (all, critical) => {
+                format!("{} engaged, {critical} critical", super::shown::number(all))
+            }
         });
         let mut level = Level::Good;
         let text = if let Some(trouble) = &facts.spool_trouble {
@@ -97,13 +99,21 @@ impl Headline {
             level = Level::Bad;
             format!(
                 "{} in the spool, the oldest for {}: storing is behind.",
-                if waiting == 1 { "1 alert waits".to_owned() } else { format!("{} wait", count(waiting, "alert")) },
+                if waiting == 1 {
+                    "1 alert waits".to_owned()
+                } else {
+                    format!("{} wait", count(waiting, "alert"))
+                },
                 age.map(span).unwrap_or_default()
             )
         } else {
-            let stored = if waiting == 0 { "everything stored" } else { "the last ones are being stored" };
+            let stored =
+                if waiting == 0 { "everything stored" } else { "the last ones are being stored" };
             match engaged {
-                Some(engaged) => format!("{}: {engaged}, {stored}.", if facts.is_quiet() { "All is well" } else { "Somebody should look" }),
+                Some(engaged) => format!(
+                    "{}: {engaged}, {stored}.",
+                    if facts.is_quiet() { "All is well" } else { "Somebody should look" }
+                ),
                 None => format!("Nobody can tell what is engaged; {stored}."),
             }
         };
@@ -111,13 +121,18 @@ impl Headline {
             level = Level::Look;
         }
         if facts.dead_letters > 0 {
-            more.push(format!("{}: received, but refused by the store. Replay or drop what is there.", count(facts.dead_letters, "dead letter")));
+            more.push(format!(
+                "{}: received, but refused by the store. Replay or drop what is there.",
+                count(facts.dead_letters, "dead letter")
+            ));
         }
         if !facts.failing.is_empty() {
             more.push(format!("Callbacks that fail: {}.", facts.failing.join(", ")));
         }
         if facts.heartbeat_is_late {
-            more.push("The heartbeat is overdue: alerts of OpenSearch may not come through.".to_owned());
+            more.push(
+                "The heartbeat is overdue: alerts of OpenSearch may not come through.".to_owned(),
+            );
         }
         if let Some(incomplete) = &facts.incomplete {
             more.push(format!("What is shown may lack some: {incomplete}."));
@@ -190,7 +205,10 @@ mod tests {
                 "5 alerts wait in the spool, the oldest for 30 minutes: storing is behind.",
             ),
             (
-                Facts { spool_trouble: Some("disk full".to_owned()), ..away("2026-11-22T03:02:10Z") },
+                Facts {
+                    spool_trouble: Some("disk full".to_owned()),
+                    ..away("2026-11-22T03:02:10Z")
+                },
                 Level::Bad,
                 "Alerts cannot be taken in: the spool does not take them. Senders are told to come again.",
             ),
@@ -199,7 +217,8 @@ mod tests {
             let headline = Headline::of(&facts, now);
             assert_eq!((headline.level, headline.text.as_str()), (level, text));
         }
-        let more = Headline::of(&Facts { dead_letters: 1, heartbeat_is_late: true, ..well }, now).more;
+        let more =
+            Headline::of(&Facts { dead_letters: 1, heartbeat_is_late: true, ..well }, now).more;
         assert_eq!(more.len(), 2);
     }
 }

@@ -37,7 +37,11 @@ impl Row {
             key: format!("{}/{}", item.index, item.id),
             began: When::maybe(item.began.as_deref()),
             severity: Band::of(item.severity),
-            rule: if item.rule.is_empty() { "without a rule".to_owned() } else { item.rule.clone() },
+            rule: if item.rule.is_empty() {
+                "without a rule".to_owned()
+            } else {
+                item.rule.clone()
+            },
             reason: item.reason.clone().filter(|reason| *reason != item.rule),
             state: state(item),
             stale: item.stale,

@@ -1,6 +1,6 @@
 //! How times, spans, numbers and severities are written for people. Pure.
 
-use askama::filters::{HtmlSafe, Escaper as _};
+use askama::filters::{Escaper as _, HtmlSafe};
 use jiff::{SignedDuration, Timestamp};
 
 use super::escape::Html;
@@ -37,7 +37,11 @@ impl std::fmt::Display for When {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Some(at) => {
-                write!(f, "<time datetime=\"{at:.3}\">{} UTC</time>", at.strftime("%Y-%m-%d %H:%M:%S"))
+                write!(
+                    f,
+                    "<time datetime=\"{at:.3}\">{} UTC</time>",
+                    at.strftime("%Y-%m-%d %H:%M:%S")
+                )
             }
             None => Html.write_escaped_str(f, &self.1),
         }
@@ -88,10 +92,15 @@ pub fn count(how_many: u64, what: &str) -> String {
 #[must_use]
 pub fn bytes(bytes: u64) -> String {
     let mut unit = 1_u64;
-    for (next, name) in [(1 << 10, "bytes"), (1 << 20, "KiB"), (1 << 30, "MiB"), (u64::MAX, "GiB")] {
+    for (next, name) in [(1 << 10, "bytes"), (1 << 20, "KiB"), (1 << 30, "MiB"), (u64::MAX, "GiB")]
+    {
         if bytes < next {
             let (whole, tenth) = (bytes / unit, bytes % unit * 10 / unit);
-            return if unit == 1 { format!("{whole} {name}") } else { format!("{whole}.{tenth} {name}") };
+            return if unit == 1 {
+                format!("{whole} {name}")
+            } else {
+                format!("{whole}.{tenth} {name}")
+            };
         }
         unit = next;
     }
@@ -105,7 +114,8 @@ pub fn link(url: &str) -> Option<&str> {
     let is_below = url.starts_with('/') && !url.starts_with("//") && !url.contains('\\');
     let is_web = url::Url::parse(url)
         .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let is_plain = !url.chars().any(|letter| super::escape::is_hidden(letter) || letter.is_whitespace());
+    let is_plain =
+        !url.chars().any(|letter| super::escape::is_hidden(letter) || letter.is_whitespace());
     ((is_below || is_web) && is_plain).then_some(url)
 }
 

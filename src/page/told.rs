@@ -89,20 +89,46 @@ impl Told {
     #[must_use]
     pub fn text(self) -> String {
         match self {
-            Self::Replayed(done, 0) => format!("{} replayed: stored at the next try, or back here with the reason.", count(done, "dead letter")),
-            Self::Replayed(done, left) => format!("{} replayed; {left} left, since only the head of the body is there.", count(done, "dead letter")),
+            Self::Replayed(done, 0) => format!(
+                "{} replayed: stored at the next try, or back here with the reason.",
+                count(done, "dead letter")
+            ),
+            Self::Replayed(done, left) => format!(
+                "{} replayed; {left} left, since only the head of the body is there.",
+                count(done, "dead letter")
+            ),
             Self::Dropped(done) => format!("{} dropped for good.", count(done, "dead letter")),
-            Self::RunAgain(done) => format!("{} to be run again.", count(done, "delivery").replace("deliverys", "deliveries")),
-            Self::Acknowledged => "The alert is acknowledged: its actions have stopped until it is over.".to_owned(),
+            Self::RunAgain(done) => format!(
+                "{} to be run again.",
+                count(done, "delivery").replace("deliverys", "deliveries")
+            ),
+            Self::Acknowledged => {
+                "The alert is acknowledged: its actions have stopped until it is over.".to_owned()
+            }
             Self::AlreadyAcknowledged => "The alert was acknowledged before.".to_owned(),
             Self::Over => "The alert is over, so there is nothing to acknowledge.".to_owned(),
-            Self::UnknownAlert => "OpenSearch knows no such alert: only its own alerts can be acknowledged.".to_owned(),
-            Self::MonitorGone => "The alert's monitor was deleted: it cannot be acknowledged, and ends by itself.".to_owned(),
-            Self::NotAcknowledged => "OpenSearch does not acknowledge this alert; `alertloop acknowledge` says why.".to_owned(),
-            Self::NoAnswer => "OpenSearch did not answer: look at the alert again in a moment.".to_owned(),
+            Self::UnknownAlert => {
+                "OpenSearch knows no such alert: only its own alerts can be acknowledged."
+                    .to_owned()
+            }
+            Self::MonitorGone => {
+                "The alert's monitor was deleted: it cannot be acknowledged, and ends by itself."
+                    .to_owned()
+            }
+            Self::NotAcknowledged => {
+                "OpenSearch does not acknowledge this alert; `alertloop acknowledge` says why."
+                    .to_owned()
+            }
+            Self::NoAnswer => {
+                "OpenSearch did not answer: look at the alert again in a moment.".to_owned()
+            }
             Self::Enabled => "The monitor is enabled: it runs at its next turn.".to_owned(),
-            Self::Disabled => "The monitor is disabled: it does not run until somebody enables it.".to_owned(),
-            Self::Changed => "Somebody changed the monitor in this moment: look at it, and try again.".to_owned(),
+            Self::Disabled => {
+                "The monitor is disabled: it does not run until somebody enables it.".to_owned()
+            }
+            Self::Changed => {
+                "Somebody changed the monitor in this moment: look at it, and try again.".to_owned()
+            }
         }
     }
 
@@ -111,7 +137,9 @@ impl Told {
     pub const fn class(self) -> &'static str {
         match self {
             Self::Over | Self::AlreadyAcknowledged | Self::Changed => "warn",
-            Self::UnknownAlert | Self::MonitorGone | Self::NotAcknowledged | Self::NoAnswer => "bad",
+            Self::UnknownAlert | Self::MonitorGone | Self::NotAcknowledged | Self::NoAnswer => {
+                "bad"
+            }
             _ => "good",
         }
     }
@@ -128,9 +156,17 @@ mod tests {
             assert_eq!(Told::of(&told.query()), Some(told));
             assert!(!told.text().is_empty());
         }
-        for query in ["", "told=", "told=<b>", "told=dropped", "told=dropped.x", "told=dropped.1.2",
-            "told=replayed.1", "told=Your+session+has+ended", "x=acknowledged"]
-        {
+        for query in [
+            "",
+            "told=",
+            "told=<b>",
+            "told=dropped",
+            "told=dropped.x",
+            "told=dropped.1.2",
+            "told=replayed.1",
+            "told=Your+session+has+ended",
+            "x=acknowledged",
+        ] {
             assert_eq!(Told::of(query), None, "{query}");
         }
         assert_eq!(Told::of("a=b&told=over"), Some(Told::Over));

@@ -5,13 +5,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use jiff::Timestamp;
 use tracing::{info, warn};
+
+use crate::clock;
 
 /// How the writer fares, for readiness and for how long an answer waits.
 #[derive(Default)]
 pub struct Health {
     ok: AtomicBool,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<(String, Timestamp)>>,
 }
 
 impl Health {
@@ -24,7 +27,15 @@ impl Health {
     /// What is wrong, if something is.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|(reason, _)| reason.clone())
+    }
+
+    /// Since when something is.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|(_, since)| *since)
     }
 
     /// Notes a success; logs it when it is a change.
@@ -40,9 +51,11 @@ impl Health {
     /// Notes a failure; logs it when it is a change.
     pub fn failed(&self, reason: &str) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.ok.swap(false, Ordering::Relaxed) || trouble.as_deref() != Some(reason) {
+        let known = trouble.as_ref().map(|(known, _)| known.as_str());
+        if self.ok.swap(false, Ordering::Relaxed) || known != Some(reason) {
             warn!(error = %reason, "the store does not take alerts now; they are kept and sent again");
-            *trouble = Some(reason.to_owned());
+            let since = trouble.as_ref().map_or_else(clock::now, |(_, since)| *since);
+            *trouble = Some((reason.to_owned(), since));
         }
     }
 }
