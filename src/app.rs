@@ -97,7 +97,7 @@ impl App {
         let tokens = tokens.into_iter().flatten().collect();
         let access = Access::new(tokens, config.intake_open, config.admin.clone())
             .with_parameter(config.token_parameter.clone());
-        let client = Client::new(&config.store)?;
+        let client = Client::following(&config.store, config.store_files.clone())?;
         let settings = &config.index;
         let index = IndexName::new(&settings.pattern, &settings.suffix)
             .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
@@ -165,6 +165,8 @@ impl App {
             let until = last.clone();
             parts.spawn(lasting(async move { reconciler.run(&until).await }, last.clone()));
         }
+        let (client, until) = (self.client.clone(), last.clone());
+        parts.spawn(lasting(async move { client.follow(&until).await }, last.clone()));
         let preparation = preparation::Preparation {
             client: self.client,
             settings: provision_settings(&self.config),

@@ -12,7 +12,7 @@
 //! one replica at a time does, by a [`lease`]. [`provision`]
 //! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
 //! nothing any more, and [`acknowledge`] answers them. [`auth_setup`] gives OpenSearch the logins that
-//! its e-mails need.
+//! its e-mails need, and [`security_setup`] our own user and its roles.
 //!
 //! `alert`, `intake`, `record`, `lifecycle` and `series` are pure: no I/O, no clock, no environment.
 
@@ -46,6 +46,7 @@ pub mod receipt;
 pub mod reconcile;
 pub mod record;
 pub mod secrets;
+pub mod security_setup;
 pub mod series;
 pub mod shutdown;
 pub mod silence;
