@@ -102,6 +102,11 @@ impl<Q: Clone + Eq + Hash, A: Clone> Answers<Q, A> {
         }
     }
 
+    /// Forgets every answer: what was asked about has just been changed.
+    pub fn forget(&self) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn known(&self, question: &Q) -> Arc<Mutex<Known<A>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= QUESTIONS && !known.contains_key(question) {

@@ -10,7 +10,7 @@
 //! is in the spool, and each run is kept among the [`deliveries`].
 //! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
 //! one replica at a time does, by a [`lease`]. [`provision`]
-//! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
+//! makes the channel and the monitor that send to us, [`monitors`] shows and switches them; [`silence`] and [`heartbeat`] tell when they send
 //! nothing any more, and [`acknowledge`] answers them. [`auth_setup`] gives OpenSearch the logins that
 //! its e-mails need, and [`security_setup`] our own user and its roles.
 //!
@@ -39,6 +39,7 @@ pub mod intake;
 pub mod intake_token;
 pub mod lease;
 pub mod lifecycle;
+pub mod monitors;
 pub mod opensearch;
 pub mod provision;
 pub mod queue;

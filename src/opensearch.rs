@@ -16,7 +16,7 @@ use opensearch::{
     cert::{Certificate, CertificateValidation},
     http::{
         Method,
-        headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+        headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
         transport::{SingleNodeConnectionPool, Transport, TransportBuilder},
     },
 };
@@ -162,6 +162,7 @@ pub struct Client {
     access: Arc<Access>,
     timeout: Duration,
     address: String,
+    agent: Option<HeaderValue>,
 }
 
 /// What all copies of a client share.
@@ -245,7 +246,12 @@ impl Client {
     fn with(settings: &Settings, follower: Option<Follower>) -> anyhow::Result<Self> {
         let door = RwLock::new(Arc::new(Door::of(settings)?));
         let access = Arc::new(Access { door, follower });
-        Ok(Self { access, timeout: settings.timeout, address: settings.url.to_string() })
+        Ok(Self {
+            access,
+            timeout: settings.timeout,
+            address: settings.url.to_string(),
+            agent: None,
+        })
     }
 
     /// Keeps up with the files of the login and the certificates, until `stop`.
@@ -265,6 +271,13 @@ impl Client {
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
+    }
+
+    /// The same client under the name of Dashboards, from which alone the Alerting plugin hides nothing:
+    /// it leaves `ui_metadata` out for all others (seen on 3.4.0).
+    #[must_use]
+    pub fn as_dashboards(&self) -> Self {
+        Self { agent: Some(HeaderValue::from_static("OpenSearch-Dashboards")), ..self.clone() }
     }
 
     /// The base address, for people; there is no login in it.
@@ -363,6 +376,9 @@ impl Client {
     ) -> Result<(u16, Bytes), Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(agent) = &self.agent {
+            headers.insert(USER_AGENT, agent.clone());
+        }
         if let Some(authorization) = &door.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
