@@ -102,7 +102,7 @@ impl<Q: Clone + Eq + Hash, A: Clone> Answers<Q, A> {
         }
     }
 
-    /// Forgets what was answered: it was changed by us.
+    /// Forgets every answer: what was asked about has just been changed.
     pub fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -33,6 +33,7 @@ use crate::{
     http::{self, Readiness, access::Access},
     intake_token,
     lease::{self, Lease, ReplicaId},
+    monitors::Monitors,
     news::News,
     opensearch::Client,
     page, provision, queue,
@@ -99,7 +100,7 @@ impl App {
         let tokens = tokens.into_iter().flatten().collect();
         let access = Access::new(tokens, config.intake_open, config.admin.clone())
             .with_parameter(config.token_parameter.clone());
-        let client = Client::new(&config.store)?;
+        let client = Client::following(&config.store, config.store_files.clone())?;
         let settings = &config.index;
         let index = IndexName::new(&settings.pattern, &settings.suffix)
             .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
@@ -172,6 +173,8 @@ impl App {
             let until = last.clone();
             parts.spawn(lasting(async move { reconciler.run(&until).await }, last.clone()));
         }
+        let (client, until) = (self.client.clone(), last.clone());
+        parts.spawn(lasting(async move { client.follow(&until).await }, last.clone()));
         let preparation = preparation::Preparation {
             client: self.client,
             settings: provision_settings(&self.config),
@@ -268,7 +271,6 @@ impl App {
         let setup = doctor_setup(&self.config, Some(self.token.clone()));
         page::Parts {
             feed: Arc::new(page::Feed::new(&self.client, settings, news)),
-            monitors: page::Monitors::new(&self.client),
             set_up: page::SetUp::new(&self.client, setup, self.config.token.is_some()),
             away: page::Away::default(),
         }
@@ -375,6 +377,7 @@ impl App {
             queues,
             engaged: self.engaged(),
             history: self.history(),
+            monitors: Monitors::new(&self.client, provision_settings(&self.config)),
             page: self.page(news),
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,

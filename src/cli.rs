@@ -36,6 +36,7 @@ mod health;
 mod place;
 mod printed;
 mod provision;
+mod security_setup;
 mod service;
 
 /// The exit code of a command that was misused.
@@ -107,6 +108,12 @@ enum Command {
     /// Put e-mail sender accounts into OpenSearch's keystore
     #[command(after_help = auth_setup::EXAMPLES)]
     AuthSetup(Box<auth_setup::AuthSetupArgs>),
+    /// Give alertloop its roles and its user in OpenSearch's security plugin
+    #[command(after_help = security_setup::EXAMPLES, arg_required_else_help = true)]
+    SecuritySetup {
+        #[command(subcommand)]
+        action: security_setup::Action,
+    },
     /// Say what is wrong with this set-up, one line a finding, with the mend
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::DoctorArgs),
@@ -183,6 +190,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Acknowledge(args) => acknowledge::run(&args).await,
         Command::Engaged(args) => engaged::run(&args).await,
         Command::AuthSetup(args) => auth_setup::run(&args).await,
+        Command::SecuritySetup { action } => security_setup::run(&action).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Spool { action: Spool::Check(args) } => {
             let config = configure(&args.settings)?;
@@ -396,6 +404,12 @@ mod tests {
             ("alertloop auth-setup --reload --offline", false),
             ("alertloop auth-setup --smtp-method tls", false),
             ("alertloop auth-setup --recipient nobody", false),
+            ("alertloop security-setup", false),
+            ("alertloop security-setup plan --role alertloop --role x --output json", true),
+            ("alertloop security-setup apply --admin-cert a.pem", false),
+            ("alertloop security-setup apply --admin-cert a --admin-key b --admin-creds c", false),
+            ("alertloop security-setup apply --external-user", false),
+            ("alertloop security-setup apply --admin-password x", false),
             ("alertloop health --url http://127.0.0.1:1/livez", true),
             ("alertloop settings", true),
             ("alertloop", false),

@@ -45,6 +45,8 @@ const FILE_LIMIT: u64 = 1 << 20;
 pub struct Config {
     /// How to reach the store.
     pub store: opensearch::Settings,
+    /// Which of that came from files that may change.
+    pub store_files: opensearch::Files,
     /// What the store is.
     pub store_kind: StoreKind,
     /// Where records go.
@@ -290,6 +292,34 @@ impl KeystoreSettings {
         let home = std::env::var_os("OPENSEARCH_HOME").filter(|home| !home.is_empty());
         let home = home.map(PathBuf::from);
         sources.join(outcome).map(|(settings, warnings)| Self { home, warnings, ..settings })
+    }
+}
+
+/// What a command needs that sets up our user in the security plugin.
+#[derive(Clone, Debug)]
+pub struct SecuritySettings {
+    /// How to reach the store; with our own login, where it is known already.
+    pub store: opensearch::Settings,
+    /// Where the login is looked for; the file may be missing.
+    pub credentials: PathBuf,
+    /// Pattern of the session records' indices.
+    pub pattern: String,
+    /// Whether `serve` provisions.
+    pub provision: bool,
+    /// What is odd about the settings.
+    pub warnings: Vec<String>,
+}
+
+impl SecuritySettings {
+    /// Reads these settings and no other, so that no other can be in the way.
+    ///
+    /// # Errors
+    /// [`Faults`]: all of them at once.
+    pub fn load(flags: &SettingsArgs) -> Result<Self, Faults> {
+        let sources = Sources::gather(flags, std::env::vars_os(), read_file);
+        let reader = Reader::new(|name: &str| sources.get(name), read_file);
+        let outcome = reader.finish(Reader::security);
+        sources.join(outcome).map(|(settings, warnings)| Self { warnings, ..settings })
     }
 }
 

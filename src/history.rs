@@ -24,6 +24,7 @@ use crate::{
 
 mod item;
 pub mod life;
+pub mod moment;
 mod overview;
 pub(crate) mod query;
 

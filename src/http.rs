@@ -7,8 +7,12 @@
 //! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
 //! | `GET /mapi/deliveries`, `/mapi/deliveries/{id}` | the same | what callbacks were run, and how it went |
 //! | `POST /mapi/deliveries/replay` | the same | runs failed ones again |
-//! | `GET /mapi/alerts/engaged` | the same | what is engaged now |
+//! | `GET /mapi/alerts`, `/mapi/alerts/{id}` | the same | alerts that are and were, one with its life |
+//! | `GET /mapi/alerts/engaged`, `/mapi/alerts/overview` | the same | what is engaged now, how many began when |
 //! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
+//! | `GET /mapi/conditions` | the same | the monitors, with their last run |
+//! | `POST /mapi/conditions/{id}/enable`, `/mapi/conditions/{id}/disable` | the same | switches a monitor |
+//! | `GET /mapi/status` | the same | how this replica fares |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
 //! | `/` and what is below it otherwise | see [`crate::page`] | the web page |
@@ -35,6 +39,7 @@ use crate::{
     heartbeat::Heartbeat,
     history::History,
     intake::{Reading, ntopng::version::Version},
+    monitors::Monitors,
     opensearch::Client,
     page, queue,
     record::Naming,
@@ -52,12 +57,14 @@ mod engaged;
 mod error;
 pub mod forgery;
 mod health;
+pub mod history;
 mod intake;
+mod monitors;
+pub mod status;
 
 pub(crate) use alerts::one as acknowledge;
 pub use error::{ApiError, Said};
 pub use health::Readiness;
-pub(crate) use health::standing;
 
 /// Graylog's notifications can be set to PUT, and so can OpenSearch's channels.
 const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
@@ -94,6 +101,8 @@ pub struct State {
     pub history: History,
     /// What the page needs.
     pub page: page::Parts,
+    /// What fires.
+    pub monitors: Monitors,
     /// For the answer's prediction of `_index` and `_id`.
     pub naming: Naming,
     /// The largest body, in bytes.
@@ -158,8 +167,15 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/alert/{{source}}{end}")), on(POST_OR_PUT, intake::receive_from))
             .route(&at(&format!("/ping{end}")), get(health::ping))
             .route(&at(&format!("/ready{end}")), get(health::ready))
+            .route(&at(&format!("/alerts{end}")), get(history::list))
             .route(&at(&format!("/alerts/engaged{end}")), get(engaged::list))
+            .route(&at(&format!("/alerts/overview{end}")), get(history::overview))
+            .route(&at(&format!("/alerts/{{id}}{end}")), get(history::show))
             .route(&at(&format!("/alerts/{{id}}/acknowledge{end}")), post(alerts::acknowledge))
+            .route(&at(&format!("/conditions{end}")), get(monitors::list))
+            .route(&at(&format!("/conditions/{{id}}/enable{end}")), post(monitors::enable))
+            .route(&at(&format!("/conditions/{{id}}/disable{end}")), post(monitors::disable))
+            .route(&at(&format!("/status{end}")), get(status::show))
             .route(&at(&format!("/dead-letters{end}")), get(dead_letters::list))
             .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))
             .route(&at(&format!("/dead-letters/replay{end}")), post(dead_letters::replay))

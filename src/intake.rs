@@ -24,6 +24,7 @@ pub mod shown;
 pub mod truth;
 
 use masked::masked;
+pub(crate) use opensearch::severity as severity_in_opensearch;
 use pruned::Pruned;
 
 /// The text that OpenSearch Notifications posts when a channel is tested; the channel's id follows.

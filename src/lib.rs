@@ -10,10 +10,10 @@
 //! is in the spool, and each run is kept among the [`deliveries`].
 //! [`reconcile`] reads back from the Alerting API what no webhook told, and puts it into the spool;
 //! one replica at a time does, by a [`lease`]. [`provision`]
-//! makes the channel and the monitor that send to us; [`silence`] and [`heartbeat`] tell when they send
-//! nothing any more, and [`acknowledge`] answers them. [`page`] shows all of it to
-//! people, live by what the writer tells in [`news`]. [`auth_setup`] gives OpenSearch the logins that
-//! its e-mails need.
+//! makes the channel and the monitor that send to us, [`monitors`] shows and switches them; [`silence`] and [`heartbeat`] tell when they send
+//! nothing any more, and [`acknowledge`] answers them. [`page`] shows all of it to people, live by what
+//! the writer tells in [`news`]. [`auth_setup`] gives OpenSearch the logins that
+//! its e-mails need, and [`security_setup`] our own user and its roles.
 //!
 //! `alert`, `intake`, `record`, `lifecycle` and `series` are pure: no I/O, no clock, no environment.
 
@@ -40,6 +40,7 @@ pub mod intake;
 pub mod intake_token;
 pub mod lease;
 pub mod lifecycle;
+pub mod monitors;
 pub mod news;
 pub mod opensearch;
 pub mod page;
@@ -49,6 +50,7 @@ pub mod receipt;
 pub mod reconcile;
 pub mod record;
 pub mod secrets;
+pub mod security_setup;
 pub mod series;
 pub mod shutdown;
 pub mod silence;

@@ -2,30 +2,38 @@
 //! `opensearch` crate, whose own credentials type prints its password and which has no time limit
 //! of its own.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use opensearch::{
     auth::{ClientCertificate, Credentials},
     cert::{Certificate, CertificateValidation},
     http::{
         Method,
-        headers::{CONTENT_TYPE, HeaderMap, HeaderValue},
+        headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
         transport::{SingleNodeConnectionPool, Transport, TransportBuilder},
     },
 };
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::secrets::Login;
 
+pub mod access;
 pub mod acknowledging;
 pub mod alert_search;
 pub mod alerting;
 pub mod alerts;
 pub mod bulk;
 pub mod cluster;
+mod following;
 pub mod guarded;
 pub mod jobs;
 pub mod notifications;
@@ -37,6 +45,10 @@ pub mod secure_settings;
 pub mod security;
 pub mod sending;
 pub mod templates;
+mod tls;
+
+pub use following::Files;
+use following::Follower;
 
 /// How much of an error's body is kept for a message, in bytes.
 const REASON_LIMIT: usize = 2_048;
@@ -62,6 +74,16 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Identity(pub Vec<u8>);
 
+impl Identity {
+    /// Of the two files' content.
+    #[must_use]
+    pub fn of(mut certificate: Vec<u8>, key: &[u8]) -> Self {
+        certificate.push(b'\n');
+        certificate.extend_from_slice(key);
+        Self(certificate)
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[REDACTED]")
@@ -77,6 +99,14 @@ pub enum Error {
     /// TLS is there, and its certificate is not one that we trust.
     #[error("the store's certificate is not trusted ({why}): {mend}")]
     Untrusted {
+        /// What the TLS library says.
+        why: String,
+        /// What to do about it, with the setting's name.
+        mend: &'static str,
+    },
+    /// There is no TLS connection, for another reason than the store's certificate.
+    #[error("no TLS connection to the store ({why}): {mend}")]
+    NoTls {
         /// What the TLS library says.
         why: String,
         /// What to do about it, with the setting's name.
@@ -106,7 +136,10 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            Self::Unreachable(_) | Self::Untrusted { .. } | Self::Malformed(_) => None,
+            Self::Unreachable(_)
+            | Self::Untrusted { .. }
+            | Self::NoTls { .. }
+            | Self::Malformed(_) => None,
         }
     }
 
@@ -126,9 +159,70 @@ impl Error {
 /// A client of one store. Cheap to share by reference; connections are pooled inside.
 #[derive(Clone)]
 pub struct Client {
-    transport: Transport,
+    access: Arc<Access>,
     timeout: Duration,
     address: String,
+    agent: Option<HeaderValue>,
+}
+
+/// What all copies of a client share.
+struct Access {
+    door: RwLock<Arc<Door>>,
+    follower: Option<Follower>,
+}
+
+/// One way in to the store.
+struct Door {
+    transport: Transport,
+    /// Sent besides a client certificate: the store decides which of the two it goes by.
+    authorization: Option<HeaderValue>,
+}
+
+impl Door {
+    fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let mut builder =
+            TransportBuilder::new(SingleNodeConnectionPool::new(settings.url.clone()))
+                .timeout(settings.timeout)
+                .disable_proxy();
+        if let Some(Identity(pem)) = &settings.identity {
+            let pem = ClientCertificate::Pem(pem.clone());
+            builder = builder.auth(Credentials::Certificate(pem));
+        }
+        if !settings.verify {
+            builder = builder.cert_validation(CertificateValidation::None);
+        } else if let Some(pem) = &settings.ca {
+            let ca = Certificate::from_pem(pem).context("the CA file holds no PEM certificate")?;
+            builder = builder.cert_validation(CertificateValidation::Full(ca));
+        }
+        let transport = builder.build();
+        let transport = transport.map_err(|fault| anyhow!(tls::unprepared(&cause_of(&fault))))?;
+        let authorization = settings.login.as_ref().map(basic).transpose()?;
+        Ok(Self { transport, authorization })
+    }
+}
+
+/// The header of a Basic login, which is left out where headers are printed.
+fn basic(login: &Login) -> anyhow::Result<HeaderValue> {
+    let pair = format!("{}:{}", login.user, login.password.expose());
+    let text = format!("Basic {}", BASE64_STANDARD.encode(pair));
+    let mut header = HeaderValue::from_str(&text).context("the login fits no header")?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+impl Access {
+    fn door(&self) -> Arc<Door> {
+        Arc::clone(&self.door.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn look(&self, shut_out: bool) {
+        let Some(follower) = &self.follower else { return };
+        follower.look(shut_out, |settings| {
+            let door = Arc::new(Door::of(settings)?);
+            *self.door.write().unwrap_or_else(PoisonError::into_inner) = door;
+            Ok(())
+        });
+    }
 }
 
 impl Client {
@@ -137,32 +231,53 @@ impl Client {
     /// # Errors
     /// When a certificate or key is not PEM, or TLS cannot be set up.
     pub fn new(settings: &Settings) -> anyhow::Result<Self> {
-        let mut builder =
-            TransportBuilder::new(SingleNodeConnectionPool::new(settings.url.clone()))
-                .timeout(settings.timeout)
-                .disable_proxy();
-        // The crate takes one kind of credentials: a client certificate goes before a login.
-        if let Some(Identity(pem)) = &settings.identity {
-            let pem = ClientCertificate::Pem(pem.clone());
-            builder = builder.auth(Credentials::Certificate(pem));
-        } else if let Some(login) = &settings.login {
-            let password = login.password.expose().to_owned();
-            builder = builder.auth(Credentials::Basic(login.user.clone(), password));
+        Self::with(settings, None)
+    }
+
+    /// The same, for a service: the files that `settings` were read from are read again when the
+    /// store shuts us out, and by [`Self::follow`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn following(settings: &Settings, files: Files) -> anyhow::Result<Self> {
+        Self::with(settings, Some(Follower::new(settings.clone(), files)))
+    }
+
+    fn with(settings: &Settings, follower: Option<Follower>) -> anyhow::Result<Self> {
+        let door = RwLock::new(Arc::new(Door::of(settings)?));
+        let access = Arc::new(Access { door, follower });
+        Ok(Self {
+            access,
+            timeout: settings.timeout,
+            address: settings.url.to_string(),
+            agent: None,
+        })
+    }
+
+    /// Keeps up with the files of the login and the certificates, until `stop`.
+    pub async fn follow(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(following::EVERY)).await.is_some() {
+            self.look(false).await;
         }
-        if !settings.verify {
-            builder = builder.cert_validation(CertificateValidation::None);
-        } else if let Some(pem) = &settings.ca {
-            let ca = Certificate::from_pem(pem).context("the CA file holds no PEM certificate")?;
-            builder = builder.cert_validation(CertificateValidation::Full(ca));
-        }
-        let transport = builder.build().context("cannot prepare the connection to the store")?;
-        Ok(Self { transport, timeout: settings.timeout, address: settings.url.to_string() })
+    }
+
+    async fn look(&self, shut_out: bool) {
+        let access = Arc::clone(&self.access);
+        // Files may be on a network. A look that panics has looked at nothing.
+        tokio::task::spawn_blocking(move || access.look(shut_out)).await.ok();
     }
 
     /// The same client with another limit of one call.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
+    }
+
+    /// The same client under the name of Dashboards, from which alone the Alerting plugin hides nothing:
+    /// it leaves `ui_metadata` out for all others (seen on 3.4.0).
+    #[must_use]
+    pub fn as_dashboards(&self) -> Self {
+        Self { agent: Some(HeaderValue::from_static("OpenSearch-Dashboards")), ..self.clone() }
     }
 
     /// The base address, for people; there is no login in it.
@@ -235,46 +350,61 @@ impl Client {
         content_type: &'static str,
         body: Option<Bytes>,
     ) -> Result<(u16, Bytes), Error> {
+        let door = self.access.door();
+        let answer = self.ask_through(&door, method, path, content_type, body.clone()).await;
+        let is_shut =
+            matches!(answer, Ok((401, _)) | Err(Error::Untrusted { .. } | Error::NoTls { .. }));
+        if !is_shut || self.access.follower.is_none() {
+            return answer;
+        }
+        self.look(true).await;
+        let other = self.access.door();
+        if Arc::ptr_eq(&door, &other) {
+            return answer;
+        }
+        // The store did nothing yet: it did not let us in.
+        self.ask_through(&other, method, path, content_type, body).await
+    }
+
+    async fn ask_through(
+        &self,
+        door: &Door,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Option<Bytes>,
+    ) -> Result<(u16, Bytes), Error> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(agent) = &self.agent {
+            headers.insert(USER_AGENT, agent.clone());
+        }
+        if let Some(authorization) = &door.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let no_query: Option<&()> = None;
-        let response = self
+        let response = door
             .transport
             .send(method, path, headers, no_query, body, Some(self.timeout))
             .await
-            .map_err(|fault| unanswered(innermost(&fault)))?;
+            .map_err(|fault| tls::unanswered(cause_of(&fault)))?;
         let status = response.status_code().as_u16();
-        let bytes =
-            response.bytes().await.map_err(|fault| Error::Unreachable(innermost(&fault)))?;
+        let bytes = response.bytes().await.map_err(|fault| tls::unanswered(cause_of(&fault)))?;
         Ok((status, bytes))
     }
 }
 
 /// The last cause of an error: the outer ones repeat the whole address.
-fn innermost(fault: &opensearch::Error) -> String {
-    if fault.is_timeout() {
+fn cause_of(fault: &(dyn std::error::Error + 'static)) -> String {
+    let of_crate = fault.downcast_ref::<opensearch::Error>();
+    if of_crate.is_some_and(opensearch::Error::is_timeout) {
         return "timed out".to_owned();
     }
-    let mut cause: &dyn std::error::Error = fault;
+    let mut cause = fault;
     while let Some(next) = cause.source() {
         cause = next;
     }
     cause.to_string()
-}
-
-/// Names the setting that mends a certificate that is not trusted: the TLS library does not know it.
-fn unanswered(cause: String) -> Error {
-    let Some(why) = cause.strip_prefix("invalid peer certificate: ") else {
-        return Error::Unreachable(cause);
-    };
-    let mend = if why.contains("NotValidForName") || why.contains("not valid for name") {
-        "correct OPENSEARCH_URL, which must be a name in the certificate"
-    } else if why.contains("xpired") {
-        "the store needs a new one"
-    } else {
-        "name the PEM file of its CA in ALERTLOOP_OPENSEARCH_CA"
-    };
-    Error::Untrusted { why: why.to_owned(), mend }
 }
 
 /// The store's own words in an error body, else the start of the body.
@@ -321,20 +451,6 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(reason_of(body.as_bytes()), want);
-        }
-    }
-
-    #[test]
-    fn a_certificate_that_is_not_trusted_names_the_setting_that_mends_it() {
-        for (cause, want) in [
-            ("invalid peer certificate: UnknownIssuer", "ALERTLOOP_OPENSEARCH_CA"),
-            ("invalid peer certificate: certificate not valid for name \"x\"", "OPENSEARCH_URL"),
-            ("invalid peer certificate: certificate expired: verification…", "a new one"),
-            ("Connection refused (os error 111)", "refused"),
-        ] {
-            let fault = unanswered(cause.to_owned());
-            assert!(fault.to_string().contains(want), "{fault}");
-            assert_eq!(matches!(fault, Error::Unreachable(_)), want == "refused");
         }
     }
 

@@ -52,7 +52,6 @@ mod shown;
 mod statics;
 mod told;
 
-pub use conditions::Monitors;
 pub use feed::Feed;
 pub use set_up::SetUp;
 
@@ -60,8 +59,6 @@ pub use set_up::SetUp;
 pub struct Parts {
     /// What is new, for all open pages.
     pub feed: Arc<Feed>,
-    /// The monitors.
-    pub monitors: Monitors,
     /// What looks at the set-up.
     pub set_up: SetUp,
     /// Since when the store does not answer us.

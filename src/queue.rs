@@ -27,7 +27,7 @@ pub mod status;
 
 use reader::Reader;
 pub use settings::Settings;
-pub use status::Status;
+pub use status::{State, Status};
 
 /// Reads every queue until `stop`; then what is in hand is finished.
 pub async fn run(

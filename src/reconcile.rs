@@ -48,7 +48,7 @@ mod watermark;
 use compare::Compared;
 pub use scope::Monitors;
 use scope::Scope;
-pub use status::Status;
+pub use status::{Detail, Looking, Off, Status};
 use watermark::{Checkpoint, Watermark};
 
 /// How often everything that is open is compared, even where nothing seems to have changed.

@@ -182,7 +182,7 @@ pub enum Ran {
 }
 
 impl Ran {
-    fn of(monitor: &Monitor, jobs: &Jobs) -> Self {
+    pub(crate) fn of(monitor: &Monitor, jobs: &Jobs) -> Self {
         match jobs.last_runs.get(&monitor.id) {
             _ if !jobs.are_on => Self::AllOff,
             Some(Some(at)) => Self::At(*at),
@@ -252,7 +252,8 @@ fn changed(monitor: &Monitor) -> Option<Timestamp> {
     time("enabled_time").max(time("last_update_time"))
 }
 
-fn lost(monitor: &Monitor, failure: &Failed) -> Option<Silent> {
+/// Whether a webhook was lost with this failure.
+pub(crate) fn lost(monitor: &Monitor, failure: &Failed) -> Option<Silent> {
     let why = why_action_failed(failure)?;
     let at = failure.at.map(|at| format!(" at {at:.0}")).unwrap_or_default();
     let mend = "see `alertloop doctor`, line `webhook`; OpenSearch does not send it again";

@@ -30,7 +30,7 @@ mod notices;
 mod status;
 
 use notices::Notices;
-pub use status::Status;
+pub use status::{Failing, Status};
 
 /// The wait before the second try; it doubles with each, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_secs(1);

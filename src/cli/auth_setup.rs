@@ -27,7 +27,7 @@ use crate::{
 };
 
 mod args;
-mod ask;
+pub(super) mod ask;
 
 /// What every action needs.
 struct Session<'a> {

@@ -11,14 +11,14 @@ use std::{
 use url::Url;
 
 use super::{
-    Config, Fault, Faults, IndexSettings, KeystoreSettings, Local, Outcome,
+    Config, Fault, Faults, IndexSettings, KeystoreSettings, Local, Outcome, SecuritySettings,
     curlrc::{self, Curlrc},
     parse, settings, units,
 };
 use crate::{
     callback::{self, Callback},
     intake::ntopng::version::Version,
-    opensearch::{self, Identity},
+    opensearch::{self, Files, Identity},
     queue,
     secrets::{Login, Password, WebhookToken},
     telemetry::LogSettings,
@@ -96,6 +96,7 @@ where
         }
         Some(Config {
             store: store?,
+            store_files: self.store_files(),
             store_kind: store_kind?,
             index: index?,
             malcolm_template: self.text("MALCOLM_TEMPLATE"),
@@ -175,6 +176,20 @@ where
         Some(KeystoreSettings { store: store?, provisioning_dir, home: None, warnings: Vec::new() })
     }
 
+    pub(super) fn security(&mut self) -> Option<SecuritySettings> {
+        let curlrc = self.credentials(|_| true);
+        let store = self.store_with(curlrc.unwrap_or_default());
+        let index = self.index();
+        let provision = self.parse("ALERTLOOP_PROVISION", units::truth);
+        Some(SecuritySettings {
+            store: store?,
+            credentials: PathBuf::from(self.text(CREDENTIALS)),
+            pattern: index?.pattern,
+            provision: provision?,
+            warnings: Vec::new(),
+        })
+    }
+
     pub(super) fn listen(&mut self) -> Option<SocketAddr> {
         self.parse("ALERTLOOP_LISTEN", |text| {
             text.parse().map_err(|_| "needs an IP address and a port, like 0.0.0.0:5000")
@@ -182,8 +197,14 @@ where
     }
 
     fn store(&mut self) -> Option<opensearch::Settings> {
+        // Only a file at the default place may be missing.
+        let curlrc = self.credentials(|path| path == settings::default_of(CREDENTIALS));
+        self.store_with(curlrc.unwrap_or_default())
+    }
+
+    fn store_with(&mut self, curlrc: Curlrc) -> Option<opensearch::Settings> {
         let url = self.parse("OPENSEARCH_URL", parse::store_url);
-        let Curlrc { login: login_of_file, insecure } = self.credentials().unwrap_or_default();
+        let Curlrc { login: login_of_file, insecure } = curlrc;
         let verify = self.parse(VERIFICATION, units::truth);
         let ca = self.pem("ALERTLOOP_OPENSEARCH_CA", "CERTIFICATE-----");
         let identity = self.identity();
@@ -208,12 +229,28 @@ where
         })
     }
 
-    /// What the credentials file says; only a file at the default place may be missing.
-    fn credentials(&mut self) -> Option<Curlrc> {
+    /// The files that [`Self::store`] read, which may change while the service runs.
+    fn store_files(&self) -> Files {
+        let has_login =
+            parse::store_url(&self.text("OPENSEARCH_URL")).is_ok_and(|(_, login)| login.is_some());
+        let path = |name: &str| self.optional(name).map(PathBuf::from);
+        let pair = [path("ALERTLOOP_OPENSEARCH_CERT"), path("ALERTLOOP_OPENSEARCH_KEY")];
+        let identity = match pair {
+            [Some(certificate), Some(key)] => Some([certificate, key]),
+            _ => None,
+        };
+        Files {
+            credentials: (!has_login).then(|| PathBuf::from(self.text(CREDENTIALS))),
+            ca: path("ALERTLOOP_OPENSEARCH_CA"),
+            identity,
+        }
+    }
+
+    /// What the credentials file says, if it is there.
+    fn credentials(&mut self, may_be_missing: fn(&str) -> bool) -> Option<Curlrc> {
         let path = self.text(CREDENTIALS);
-        let may_be_missing = path == settings::default_of(CREDENTIALS);
         match (self.read_file)(Path::new(&path)) {
-            Err(fault) if may_be_missing && fault.kind() == io::ErrorKind::NotFound => None,
+            Err(fault) if may_be_missing(&path) && fault.kind() == io::ErrorKind::NotFound => None,
             read => {
                 self.secret_files.push(PathBuf::from(&path));
                 let text = self.utf8(CREDENTIALS, read)?;
@@ -229,10 +266,7 @@ where
         let cert = self.pem(CERT, "CERTIFICATE-----");
         let key = self.pem(KEY, "PRIVATE KEY-----");
         self.secret_files.extend(self.optional(KEY).map(PathBuf::from));
-        let (mut pem, key) = (cert?, key?);
-        pem.push(b'\n');
-        pem.extend_from_slice(&key);
-        Some(Identity(pem))
+        Some(Identity::of(cert?, &key?))
     }
 
     fn index(&mut self) -> Option<IndexSettings> {

@@ -75,7 +75,7 @@ pub static TABLE: &[Setting] = &[
         "ALERTLOOP_OPENSEARCH_CERT",
         "",
         STORE,
-        "PEM file of our client certificate for the store; it goes before a login",
+        "PEM file of our client certificate for the store; a login is sent besides",
     ),
     value("ALERTLOOP_OPENSEARCH_KEY", "", STORE, "PEM file of the client certificate's key"),
     value("ALERTLOOP_STORE_TIMEOUT", "30s", STORE, "Limit of one call to the store"),

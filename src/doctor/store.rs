@@ -32,6 +32,10 @@ pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<About>
         report.fail("store", format!("{at}: its certificate is not trusted ({why})"), *mend);
         return None;
     }
+    if let Error::NoTls { why, mend } = &fault {
+        report.fail("store", format!("{at}: no TLS connection ({why})"), *mend);
+        return None;
+    }
     match fault.status() {
         Some(401) => {
             let mend = "correct user and password in OPENSEARCH_CREDS_CONFIG_FILE";

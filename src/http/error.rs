@@ -68,6 +68,18 @@ pub enum ApiError {
     /// 503: the store is needed, and has not answered lately.
     #[error("what is engaged cannot be read: {0}; ask again when the store answers")]
     NotListed(#[source] opensearch::Error),
+    /// 503: the store is needed, and has not answered lately.
+    #[error("the alerts cannot be read: {0}; ask again when the store answers")]
+    NoAlerts(#[source] opensearch::Error),
+    /// 503: the store is needed, and does not answer.
+    #[error("the monitors cannot be read or written: {0}; ask again when the store answers")]
+    NoMonitors(#[source] opensearch::Error),
+    /// 503: a part of the store is needed, and is not there.
+    #[error("{0}")]
+    Away(String),
+    /// 409: somebody else was faster.
+    #[error("{0}")]
+    Conflict(String),
     /// 503: part of it was done.
     #[error("it ended after {done} of them: {cause}; ask again for the rest")]
     Unfinished {
@@ -86,12 +98,16 @@ impl ApiError {
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooSlow
             | Self::NotKept(_)
             | Self::Unreadable(_)
             | Self::StoreAway(_)
             | Self::NotListed(_)
+            | Self::NoAlerts(_)
+            | Self::NoMonitors(_)
+            | Self::Away(_)
             | Self::Unfinished { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

@@ -17,15 +17,15 @@ use axum::{
 use metrics::gauge;
 use serde_json::{Value, json};
 
-use super::{ApiError, State};
-use crate::{clock, heartbeat::Beat, spool::DeliveryStats, telemetry};
+use super::{ApiError, State, status::Status};
+use crate::{clock, spool::DeliveryStats, telemetry};
 
 /// What readiness tells besides what it finds out itself.
 #[derive(Default)]
 pub struct Readiness {
-    stopping: AtomicBool,
-    provisioning: Mutex<Option<String>>,
-    waits_for: Mutex<Option<String>>,
+    pub(super) stopping: AtomicBool,
+    pub(super) provisioning: Mutex<Option<String>>,
+    pub(super) waits_for: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -70,62 +70,9 @@ pub async fn ping() -> Json<Value> {
 
 /// 200 while alerts can be kept; the store may be away meanwhile, and `detail` says so.
 pub async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let (ready, body) = standing(&state);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
-}
-
-/// Whether alerts can be kept, and how every part of the service stands.
-pub(crate) fn standing(state: &State) -> (bool, Value) {
-    let held = tokio::task::block_in_place(|| state.spool.stats());
-    let stopping = state.readiness.stopping.load(Ordering::Relaxed);
-    let trouble = state.spool.trouble().or_else(|| held.as_ref().err().map(ToString::to_string));
-    let ready = !stopping && trouble.is_none();
-    let held = held.unwrap_or_default();
-    let provisioning =
-        state.readiness.provisioning.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let waits_for =
-        state.readiness.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let body = json!({
-        "ready": ready,
-        "stopping": stopping,
-        "spool": {
-            "writable": trouble.is_none(),
-            "trouble": trouble,
-            "waiting": held.waiting,
-            "oldest": held.oldest.map(|at| at.to_string()),
-            "bytes": held.bytes,
-            "dead_letters": held.dead_letters,
-            "oldest_dead_letter": held.oldest_dead_letter.map(|at| at.to_string()),
-        },
-        "store": {
-            "takes_alerts": state.writer.is_ok(),
-            "trouble": waits_for.or_else(|| state.writer.trouble()),
-        },
-        "provisioning": provisioning,
-        "reconciler": state.reconciler.detail(),
-        "callbacks": callbacks(state),
-        "queues": state.queues.states(),
-        "heartbeat": heartbeat(state.heartbeat.beat(clock::now())),
-    });
-    (ready, body)
-}
-
-/// How the callbacks fare; `null` where there are none.
-fn callbacks(state: &State) -> Value {
-    if state.callbacks.names().is_empty() {
-        return Value::Null;
-    }
-    let held = tokio::task::block_in_place(|| state.spool.delivery_stats(None));
-    // That it cannot be read is told with the spool.
-    let held = held.unwrap_or_default();
-    json!({
-        "enabled": state.callbacks.names().len(),
-        "pending": held.pending,
-        "oldest_pending": held.oldest.map(|at| at.to_string()),
-        "failed": held.failed,
-        "failing": state.callbacks.failing(),
-    })
+    let status = Status::of(&state);
+    let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(status)).into_response()
 }
 
 /// Sets what the metrics tell of callbacks.
@@ -148,19 +95,6 @@ fn measure_callbacks(state: &State) -> rusqlite::Result<()> {
     let failing = state.callbacks.failing().len();
     gauge!(telemetry::FAILING_CALLBACKS).set(u32::try_from(failing).unwrap_or(u32::MAX));
     Ok(())
-}
-
-/// How the heartbeat stands; `null` where none is expected and none has come.
-fn heartbeat(beat: Beat) -> Value {
-    let Beat { expected, last, is_late, .. } = beat;
-    if expected.is_none() && last.is_none() {
-        return Value::Null;
-    }
-    json!({
-        "expected_every_seconds": expected.map(|expected| expected.as_secs_f64()),
-        "last": last.map(|last| last.to_string()),
-        "late": is_late,
-    })
 }
 
 /// The metrics as Prometheus reads them.

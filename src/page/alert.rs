@@ -55,8 +55,8 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
     let found = state.history.one(&id).await.map_err(|fault| match fault {
-        Fault::Store(fault) => fault,
-        fault => Error::Malformed(fault.to_string()),
+        Fault::Store(fault) => ApiError::NoAlerts(fault),
+        fault => ApiError::NoAlerts(Error::Malformed(fault.to_string())),
     })?;
     let none = || {
         ApiError::NotFound(

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock, engaged,
     history::{self, Band, Filter, Span},
-    http::{self, ApiError, State, caller::Reader},
+    http::{ApiError, State, caller::Reader, status::Status},
     opensearch::Error,
 };
 
@@ -72,7 +72,7 @@ pub async fn show(
         state.history.overview(&none, Span::last(CHART, now)),
         state.history.page(&last),
     );
-    let (_, standing) = http::standing(&state);
+    let standing = serde_json::to_value(Status::of(&state)).unwrap_or_default();
     let troubles = [
         trouble(&engaged, |page| page.outdated.as_ref()),
         trouble(&counted, |counted| counted.outdated.as_ref()),

@@ -25,8 +25,9 @@ use crate::{
     doctor::{self, Setup},
     finding::State as Mood,
     http::{
-        self, ApiError, State,
+        ApiError, State,
         caller::{Operator, Reader},
+        status::Status,
     },
     intake_token,
     opensearch::Client,
@@ -152,7 +153,7 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let set_up = &state.page.set_up;
     let (doctor, plan) = set_up.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let (_, standing) = http::standing(&state);
+    let standing = serde_json::to_value(Status::of(&state)).unwrap_or_default();
     let provisioning = standing["provisioning"].as_str().unwrap_or("not by the service").to_owned();
     let is_running = set_up.turn.try_lock().is_err();
     let frame = Frame::of(&state, &caller, &uri, "Set-up");

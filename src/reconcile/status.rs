@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use metrics::gauge;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::telemetry;
 
@@ -20,6 +20,39 @@ struct Inner {
     missing: u64,
     outdated: u64,
     trouble: Option<String>,
+}
+
+/// What it tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Detail {
+    /// It does not run here.
+    Off(Off),
+    /// It runs here.
+    On(Looking),
+}
+
+/// That it does not run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Off {
+    /// `off`
+    Off,
+}
+
+/// How it fares where it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Looking {
+    /// Whether this replica is the one that does it.
+    pub leads: bool,
+    /// When it looked last.
+    pub last: Option<String>,
+    /// How many alerts without a record it has found since the start.
+    pub missing: u64,
+    /// How many records that were not as their alert.
+    pub outdated: u64,
+    /// Why it cannot look.
+    pub trouble: Option<String>,
 }
 
 impl Status {
@@ -62,17 +95,17 @@ impl Status {
 
     /// For people.
     #[must_use]
-    pub fn detail(&self) -> Value {
+    pub fn detail(&self) -> Detail {
         let inner = self.inner();
         if !inner.is_on {
-            return json!("off");
+            return Detail::Off(Off::Off);
         }
-        json!({
-            "leads": inner.leads,
-            "last": inner.looked.map(|at| at.to_string()),
-            "missing": inner.missing,
-            "outdated": inner.outdated,
-            "trouble": inner.trouble,
+        Detail::On(Looking {
+            leads: inner.leads,
+            last: inner.looked.map(|at| at.to_string()),
+            missing: inner.missing,
+            outdated: inner.outdated,
+            trouble: inner.trouble.clone(),
         })
     }
 

@@ -13,7 +13,7 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use crate::auth_setup::files::{Address, Mail, Method};
 
 /// A line, and `default` for an empty one; without a default it asks until there is an answer.
-pub(super) fn line(question: &str, default: Option<&str>) -> anyhow::Result<String> {
+pub(in crate::cli) fn line(question: &str, default: Option<&str>) -> anyhow::Result<String> {
     loop {
         let hint = default.map(|default| format!(" [{default}]")).unwrap_or_default();
         let answer = answer_to(&format!("{question}{hint}: "))?;
@@ -45,7 +45,7 @@ pub(super) fn yes(question: &str) -> anyhow::Result<bool> {
 }
 
 /// A secret, which does not show.
-pub(super) fn hidden(question: &str) -> anyhow::Result<String> {
+pub(in crate::cli) fn hidden(question: &str) -> anyhow::Result<String> {
     // The library asks before it hides: what is typed (or pasted) at once would show.
     let _silence = Silence::begin().context("cannot hide what is typed on the terminal")?;
     rpassword::prompt_password(question).context("cannot read the password from the terminal")
