@@ -25,7 +25,7 @@ use crate::{
         self, ApiError, State,
         caller::{Operator, Reader},
     },
-    opensearch::{Error, segment},
+    opensearch::segment,
 };
 
 #[derive(Template)]
@@ -56,7 +56,7 @@ pub async fn show(
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
     let found = state.history.one(&id).await.map_err(|fault| match fault {
         Fault::Store(fault) => ApiError::NoAlerts(fault),
-        fault => ApiError::NoAlerts(Error::Malformed(fault.to_string())),
+        fault => ApiError::Away(fault.to_string()),
     })?;
     let none = || {
         ApiError::NotFound(
