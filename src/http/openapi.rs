@@ -1,4 +1,4 @@
-//! The `OpenAPI` document of every route, made of the types that the routes take and give. A test holds
+//! The OpenAPI document of every route, made of the types that the routes take and give. A test holds
 //! it against the route table.
 
 use std::{borrow::Cow, sync::Arc};
