@@ -30,8 +30,9 @@ const AGAIN: Duration = Duration::from_millis(50);
 const WORDS: usize = 300;
 
 /// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = AcknowledgeOutcome)]
 pub enum Outcome {
     /// It is acknowledged by this call.
     Acknowledged,
@@ -72,7 +73,8 @@ impl Outcome {
 }
 
 /// What came of one id.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Acknowledged)]
 pub struct Answered {
     /// The id as it was given.
     pub id: String,

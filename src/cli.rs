@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod acknowledge;
+mod alerts;
 mod auth_setup;
 mod callbacks;
 mod conditions;
@@ -38,6 +39,7 @@ mod printed;
 mod provision;
 mod security_setup;
 mod service;
+mod teller;
 
 /// The exit code of a command that was misused.
 const MISUSED: u8 = 2;
@@ -81,6 +83,12 @@ enum Command {
     /// Show what is engaged now: the alerts of all sources that are not over
     #[command(after_help = engaged::EXAMPLES)]
     Engaged(Box<engaged::EngagedArgs>),
+    /// Look at alerts, those of the past too, and at the life of one
+    #[command(after_help = alerts::EXAMPLES, arg_required_else_help = true)]
+    Alerts {
+        #[command(subcommand)]
+        action: alerts::Action,
+    },
     /// Look at conditions on streams, and take over those of Graylog
     #[command(after_help = conditions::EXAMPLES, arg_required_else_help = true)]
     Conditions {
@@ -189,6 +197,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Provision { action } => provision::run(&action).await,
         Command::Acknowledge(args) => acknowledge::run(&args).await,
         Command::Engaged(args) => engaged::run(&args).await,
+        Command::Alerts { action } => alerts::run(&action).await,
         Command::AuthSetup(args) => auth_setup::run(&args).await,
         Command::SecuritySetup { action } => security_setup::run(&action).await,
         Command::Doctor(args) => doctor::run(&args).await,

@@ -25,7 +25,8 @@ const PIECE: usize = 64 << 10;
 const TOLD: usize = 10;
 
 /// A dead letter as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DeadLetter)]
 pub struct Item {
     /// Its number.
     pub id: i64,
@@ -44,7 +45,8 @@ pub struct Item {
 }
 
 /// A dead letter with everything that came along.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DeadLetterWithBody)]
 pub struct Whole {
     /// As it is listed.
     #[serde(flatten)]
@@ -62,7 +64,8 @@ pub struct Whole {
 }
 
 /// A page as the API gives it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DeadLetters)]
 pub struct Items {
     /// Oldest first.
     pub items: Vec<Item>,

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// A delivery as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Delivery)]
 pub struct Item {
     /// Its number.
     pub id: i64,
@@ -43,7 +44,8 @@ pub struct Item {
 }
 
 /// Where a record is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RecordAddress)]
 pub struct Record {
     /// `_index`.
     #[serde(rename = "_index")]
@@ -54,7 +56,8 @@ pub struct Record {
 }
 
 /// One try.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DeliveryRun)]
 pub struct Run {
     /// Which one, from 1 on.
     pub attempt: u64,
@@ -75,7 +78,8 @@ pub struct Run {
 }
 
 /// A delivery with its tries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DeliveryWithRuns)]
 pub struct Whole {
     /// As it is listed.
     #[serde(flatten)]
@@ -85,7 +89,8 @@ pub struct Whole {
 }
 
 /// A page as the API gives it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Deliveries)]
 pub struct Items {
     /// Newest first.
     pub items: Vec<Item>,

@@ -52,7 +52,8 @@ pub struct Question {
 }
 
 /// A page of them, those that began last first.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = Engaged)]
 pub struct Page {
     /// The alerts.
     pub items: Vec<Item>,
@@ -77,7 +78,8 @@ pub struct Page {
 }
 
 /// How many alerts are engaged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = EngagedCounts)]
 pub struct Counts {
     /// By `event.severity`.
     pub severity: std::collections::BTreeMap<String, u64>,

@@ -44,8 +44,21 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 const COUNTED_FOR: Duration = Duration::from_secs(2);
 
 /// Where an alert is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Serialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = AlertState)]
 pub enum State {
     /// It stands.
     Engaged,
@@ -105,6 +118,14 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
+impl Filter {
+    /// As a query of the store.
+    #[must_use]
+    pub fn query(&self) -> Value {
+        serde_json::json!({ "bool": { "filter": query::conditions(self) } })
+    }
+}
+
 /// A question: which ones, after which one, and how many.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Question {
@@ -131,7 +152,8 @@ impl std::str::FromStr for After {
 }
 
 /// A page of alerts, those that began last first.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = Alerts)]
 pub struct Page {
     /// The alerts.
     pub items: Vec<Item>,
@@ -220,11 +242,10 @@ impl History {
     /// [`life::Fault`]. That the spool cannot be read is told in [`Life::unknown`].
     pub async fn one(&self, id: &str) -> Result<Option<Life>, life::Fault> {
         let found = life::find(&self.client, &self.settings, id, clock::now()).await?;
-        let (Some(mut life), Some((spool, limit))) = (found.clone(), &self.kept) else {
-            return Ok(found);
-        };
-        let completed = tokio::task::block_in_place(|| life.complete(spool, *limit));
-        if let Err(fault) = completed {
+        let Some(mut life) = found else { return Ok(None) };
+        if let Some((spool, limit)) = &self.kept
+            && let Err(fault) = tokio::task::block_in_place(|| life.complete(spool, *limit))
+        {
             life.unknown
                 .push(format!("which callbacks were run: the spool cannot be read: {fault}"));
         }
@@ -314,7 +335,9 @@ impl List {
 /// Why an answer may lack something.
 pub(crate) fn incomplete(answer: &Value) -> Option<String> {
     let number = |path: &str| answer.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    let (failed, all) = (number("/_shards/failed"), number("/_shards/total"));
+    let all = number("/_shards/total");
+    // One that has no copy anywhere counts neither as successful nor as failed (seen on 3.4.0).
+    let failed = all.saturating_sub(number("/_shards/successful"));
     if failed > 0 {
         let reason = answer.pointer("/_shards/failures/0/reason/reason").and_then(Value::as_str);
         let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();

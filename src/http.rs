@@ -12,7 +12,7 @@
 //! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
 //! | `GET /mapi/conditions` | the same | the monitors, with their last run |
 //! | `POST /mapi/conditions/{id}/enable`, `/mapi/conditions/{id}/disable` | the same | switches a monitor |
-//! | `GET /mapi/status` | the same | how this replica fares |
+//! | `GET /mapi/status`, `/mapi/openapi.json` | the same | how this replica fares, this table for programs |
 //! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
 //! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
 //! | `/` and what is below it otherwise | see [`crate::page`] | the web page |
@@ -60,6 +60,7 @@ mod health;
 pub mod history;
 mod intake;
 mod monitors;
+pub mod openapi;
 pub mod status;
 
 pub(crate) use alerts::one as acknowledge;
@@ -154,6 +155,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
         "" => path.to_owned(),
         prefix => format!("/{prefix}{path}"),
     };
+    let openapi = openapi::served(prefix);
     let mut router = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -176,6 +178,7 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
             .route(&at(&format!("/conditions/{{id}}/enable{end}")), post(monitors::enable))
             .route(&at(&format!("/conditions/{{id}}/disable{end}")), post(monitors::disable))
             .route(&at(&format!("/status{end}")), get(status::show))
+            .route(&at(&format!("/openapi.json{end}")), get(openapi.clone()))
             .route(&at(&format!("/dead-letters{end}")), get(dead_letters::list))
             .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))
             .route(&at(&format!("/dead-letters/replay{end}")), post(dead_letters::replay))

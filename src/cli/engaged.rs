@@ -6,17 +6,16 @@ use clap::builder::NonEmptyStringValueParser;
 use url::Url;
 
 use super::{
-    Output, TableArgs, configure, health,
+    Output, TableArgs, configure,
     printed::width_of_terminal,
     put,
-    service::{Service, json, refused},
+    teller::{self, Teller},
 };
 use crate::{
     alert::Source,
     clock,
     config::Config,
     engaged::{self, Filter, PAGE, Page, Question},
-    opensearch::Client,
 };
 
 mod text;
@@ -62,7 +61,7 @@ pub(super) struct EngagedArgs {
     table: TableArgs,
 }
 
-fn source(name: &str) -> Result<String, String> {
+pub(super) fn source(name: &str) -> Result<String, String> {
     Source::sender(name).map(|source| source.name().to_owned())
 }
 
@@ -76,7 +75,7 @@ pub(super) async fn run(args: &EngagedArgs) -> anyhow::Result<ExitCode> {
         text: args.text.clone(),
         stale: args.stale,
     };
-    let mut place = Place::of(args, &config)?;
+    let mut teller = Teller::of(args.url.as_ref(), &config)?;
     let limit = usize::try_from(args.limit)?;
     let mut all: Option<Page> = None;
     loop {
@@ -85,7 +84,7 @@ pub(super) async fn run(args: &EngagedArgs) -> anyhow::Result<ExitCode> {
         if have >= limit || (all.is_some() && after.is_none()) {
             break;
         }
-        let page = place.page(&filter, after, PAGE.min(limit - have), &config).await?;
+        let page = page(&mut teller, &filter, after, PAGE.min(limit - have), &config).await?;
         match &mut all {
             None => all = Some(page),
             Some(all) => {
@@ -103,74 +102,32 @@ pub(super) async fn run(args: &EngagedArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who is asked.
-enum Place {
-    /// A service; it must be there where its address was given.
-    Service(Service, bool),
-    /// The store.
-    Store(Client),
-}
-
-impl Place {
-    fn of(args: &EngagedArgs, config: &Config) -> anyhow::Result<Self> {
-        let url = match &args.url {
-            Some(url) => url.clone(),
-            // Where it listens on a port of its own choice, nobody can know whether it runs.
-            None if config.listen.port() == 0 => {
-                return Ok(Self::Store(Client::new(&config.store)?));
-            }
-            None => health::base(config.listen)?,
-        };
-        let service = Service::new(&url, &config.api_prefix, config.admin.clone())?;
-        Ok(Self::Service(service, args.url.is_some()))
+async fn page(
+    teller: &mut Teller,
+    filter: &Filter,
+    after: Option<String>,
+    limit: usize,
+    config: &Config,
+) -> anyhow::Result<Page> {
+    let parameters = [
+        ("entity", filter.entity.clone()),
+        ("source", filter.source.clone()),
+        ("severity", filter.severity.map(|severity| severity.to_string())),
+        ("rule", filter.rule.clone()),
+        ("text", filter.text.clone()),
+        ("stale", filter.stale.map(|stale| stale.to_string())),
+        ("after", after.clone()),
+        ("limit", Some(limit.to_string())),
+    ];
+    if let Some(page) = teller.ask(&["alerts", "engaged"], &parameters).await? {
+        return Ok(page);
     }
-
-    async fn page(
-        &mut self,
-        filter: &Filter,
-        after: Option<String>,
-        limit: usize,
-        config: &Config,
-    ) -> anyhow::Result<Page> {
-        if let Self::Service(service, must) = self {
-            let mut url = service.url(&["alerts", "engaged"]);
-            let pairs = [
-                ("entity", filter.entity.clone()),
-                ("source", filter.source.clone()),
-                ("severity", filter.severity.map(|severity| severity.to_string())),
-                ("rule", filter.rule.clone()),
-                ("text", filter.text.clone()),
-                ("stale", filter.stale.map(|stale| stale.to_string())),
-                ("after", after.clone()),
-                ("limit", Some(limit.to_string())),
-            ];
-            for (name, value) in pairs {
-                if let Some(value) = value {
-                    url.query_pairs_mut().append_pair(name, &value);
-                }
-            }
-            match service.send(service.get(url)).await {
-                Ok(response) if response.status().is_success() => return json(response).await,
-                Ok(response) => {
-                    let status = response.status();
-                    let body = response.bytes().await.unwrap_or_default();
-                    anyhow::bail!(refused(status, &body));
-                }
-                Err(fault) if fault.is_connect() && !*must => {
-                    put(io::stderr().lock(), "no service runs here, so the store is asked").ok();
-                    *self = Self::Store(Client::new(&config.store)?);
-                }
-                Err(fault) => return Err(service.silent(&fault)),
-            }
-        }
-        let Self::Store(client) = self else { anyhow::bail!("nobody to ask") };
-        let settings = engaged::Settings {
-            pattern: config.index.pattern.clone(),
-            stale_after: config.stale_after,
-            reconciles: config.reconciles(),
-        };
-        let after = after.map(|text| text.parse()).transpose().map_err(anyhow::Error::msg)?;
-        let question = Question { filter: filter.clone(), after, limit };
-        Ok(engaged::ask(client, &settings, &question, clock::now()).await?)
-    }
+    let settings = engaged::Settings {
+        pattern: config.index.pattern.clone(),
+        stale_after: config.stale_after,
+        reconciles: config.reconciles(),
+    };
+    let after = after.map(|text| text.parse()).transpose().map_err(anyhow::Error::msg)?;
+    let question = Question { filter: filter.clone(), after, limit };
+    Ok(engaged::ask(&teller::store(config)?, &settings, &question, clock::now()).await?)
 }

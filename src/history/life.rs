@@ -27,7 +27,7 @@ const DELIVERIES: usize = 100;
 const ALERTING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// One alert and its life.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct Life {
     /// As it is listed.
     #[serde(flatten)]
@@ -45,7 +45,7 @@ pub struct Life {
 }
 
 /// Something that happened to an alert.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct Stage {
     /// When.
     pub at: String,
@@ -56,7 +56,7 @@ pub struct Stage {
 }
 
 /// A message as it came.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct Raw {
     /// The body.
     pub body: String,
@@ -223,7 +223,8 @@ fn stages(record: &Map<String, Value>, alerting: Option<&Value>) -> Vec<Stage> {
         }
     } else if event["outcome"] == "failure" {
         let why = record.get("error").and_then(|error| error["message"].as_str());
-        add(number(&event["sequence"]), "failure", why.unwrap_or("its monitor failed"));
+        let at = number(&event["sequence"]).or(text("end"));
+        add(at, "failure", why.unwrap_or("its monitor failed"));
     }
     all.sort_by_key(|(at, ..)| *at);
     let stage = |(at, state, what): (Timestamp, &str, String)| Stage {

@@ -83,7 +83,7 @@ impl Band {
 }
 
 /// How many of each severity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct BySeverity {
     /// 90 and more.
     pub critical: u64,
@@ -200,7 +200,7 @@ fn fitting(length: i64) -> i64 {
 }
 
 /// One bar of the chart.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct Bar {
     /// When it begins.
     pub at: String,
@@ -209,7 +209,7 @@ pub struct Bar {
 }
 
 /// How many alerts there were.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct Overview {
     /// When the first bar begins.
     pub from: String,

@@ -140,17 +140,13 @@ fn of_entity(entity: &str) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[test]
     fn each_filter_is_one_condition_more_and_none_can_leave_its_place() {
         assert_eq!(conditions(&Filter::default()).len(), 1);
         let at = |text: &str| text.parse().ok();
         for (filter, want) in [
             (
-                Filter { source: some("opensearch"), ..Filter::default() },
+                Filter { source: Some("opensearch".to_owned()), ..Filter::default() },
                 json!({"term": {"event.provider": "malcolm"}}),
             ),
             (
@@ -158,7 +154,7 @@ mod tests {
                 json!({"range": {"event.severity": {"gte": 80}}}),
             ),
             (
-                Filter { entity: some(" host:10.0.0.1@12"), ..Filter::default() },
+                Filter { entity: Some(" host:10.0.0.1@12".to_owned()), ..Filter::default() },
                 any(&[json!({"terms": {"tags": ["host:10.0.0.1@12"]}})]),
             ),
             (
@@ -188,7 +184,8 @@ mod tests {
             let conditions = conditions(&filter);
             assert_eq!((conditions.len(), &conditions[1]), (2, &want));
         }
-        let text = conditions(&Filter { text: some(r"50% * \ of"), ..Filter::default() });
+        let text =
+            conditions(&Filter { text: Some(r"50% * \ of".to_owned()), ..Filter::default() });
         assert!(text[1].to_string().contains(r#""*50% \\* \\\\ of*""#), "{}", text[1]);
     }
 

@@ -32,20 +32,26 @@ use crate::{
 const PAGE: usize = 1_000;
 
 /// `?after=ID&limit=N&reason=TEXT&source=NAME`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// The `next` of the page before.
     after: Option<i64>,
+    /// At most so many, up to 1,000.
     limit: Option<usize>,
+    /// Whose reason contains this.
     reason: Option<String>,
+    /// Of this source; `-` for those without one.
     source: Option<String>,
 }
 
 /// `?reason=TEXT&source=NAME`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
+    /// Whose reason contains this.
     reason: Option<String>,
+    /// Of this source; `-` for those without one.
     source: Option<String>,
 }
 

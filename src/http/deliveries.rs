@@ -30,13 +30,18 @@ use crate::{
 const PAGE: usize = 1_000;
 
 /// `?before=ID&limit=N&callback=NAME&state=STATE&alert=ID`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// The `next` of the page before.
     before: Option<i64>,
+    /// At most so many, up to 1,000.
     limit: Option<usize>,
+    /// Of this callback.
     callback: Option<String>,
+    /// In this state: pending, running, delivered, failed or held.
     state: Option<String>,
+    /// Of the alert with this id, or whose record has it.
     alert: Option<String>,
 }
 

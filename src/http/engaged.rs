@@ -18,16 +18,24 @@ use crate::{
 const USUAL: usize = 100;
 
 /// `?entity=host:10.0.0.1&source=NAME&severity=AT_LEAST&rule=NAME&text=WORDS&stale=true&after=NEXT&limit=N`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// About this: `host:10.0.0.1`, or without its kind.
     entity: Option<String>,
+    /// Of this source.
     source: Option<String>,
+    /// Of at least this severity, 0 to 100.
     severity: Option<u8>,
+    /// Of the rule with this name or id.
     rule: Option<String>,
+    /// With these words in the message, or with this in the rule's name or in the reason.
     text: Option<String>,
+    /// Only those without news for longer than is usual, or only the others.
     stale: Option<bool>,
+    /// The `next` of the page before.
     after: Option<String>,
+    /// At most so many, up to 1,000.
     limit: Option<usize>,
 }
 
@@ -48,7 +56,8 @@ pub async fn list(
 fn question(asked: Asked) -> Result<Question, String> {
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let source = given(asked.source);
-    if let Some(name) = &source {
+    // As it stands in what is answered.
+    if let Some(name) = source.as_deref().filter(|name| *name != "malcolm") {
         Source::sender(name)?;
     }
     let after = given(asked.after).map(|text| text.parse()).transpose()?;

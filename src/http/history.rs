@@ -30,7 +30,7 @@ const USUAL: usize = 100;
 const DAY: Duration = Duration::from_hours(24);
 
 /// What is asked for: of which alerts, and which page of them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields, default)]
 pub struct Asked {
     /// In one of these states, with commas between: engaged, acknowledged, released, stored, failure.
@@ -135,7 +135,7 @@ fn states(text: &str) -> Result<Vec<State>, String> {
 
 /// A page of alerts, those that began last first. While the store does not answer it is the last answer,
 /// with the reason in `outdated`; 503 where there is none.
-pub async fn list(
+pub(super) async fn list(
     _: Reader,
     extract::State(state): extract::State<Arc<App>>,
     asked: Result<Query<Asked>, QueryRejection>,
@@ -147,7 +147,7 @@ pub async fn list(
 }
 
 /// What the overview is asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields, default)]
 pub struct Counted {
     /// Of so long until now, such as `24h`, which is usual, or `7d`; instead of `from` and `to`.
@@ -171,7 +171,7 @@ pub struct Counted {
 }
 
 /// How many alerts began when, by severity, and what became of them.
-pub async fn overview(
+pub(super) async fn overview(
     _: Reader,
     extract::State(state): extract::State<Arc<App>>,
     asked: Result<Query<Counted>, QueryRejection>,
@@ -198,7 +198,7 @@ fn counted(asked: Counted, now: Timestamp) -> Result<(Filter, Span), String> {
 
 /// One alert with its life: its record, its states over time, its deliveries, and the message as it
 /// came. `id` is the `_id` of its record, or the alert's own; of several with that, the newest.
-pub async fn show(
+pub(super) async fn show(
     _: Reader,
     extract::State(state): extract::State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,

@@ -24,9 +24,10 @@ use crate::{
 };
 
 /// `?all=true`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// Also those that neither send to us nor come from our files.
     all: Option<bool>,
 }
 

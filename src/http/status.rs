@@ -13,7 +13,7 @@ use super::{State, caller::Reader};
 use crate::{callback::runner::Failing, clock, heartbeat::Beat, queue, reconcile};
 
 /// How this replica fares.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Status {
     /// Whether alerts can be kept, so that senders shall send here.
     pub ready: bool,
@@ -36,7 +36,7 @@ pub struct Status {
 }
 
 /// What is kept here.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct SpoolStatus {
     /// Whether alerts can be kept.
     pub writable: bool,
@@ -55,7 +55,7 @@ pub struct SpoolStatus {
 }
 
 /// Where records go.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct StoreStatus {
     /// Whether the last request to write records succeeded.
     pub takes_alerts: bool,
@@ -64,7 +64,7 @@ pub struct StoreStatus {
 }
 
 /// How the callbacks fare.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct CallbacksStatus {
     /// How many are enabled.
     pub enabled: usize,
@@ -79,7 +79,7 @@ pub struct CallbacksStatus {
 }
 
 /// How the heartbeat stands.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct HeartbeatStatus {
     /// How many seconds may be between two; null where none is expected.
     pub expected_every_seconds: Option<f64>,
@@ -161,7 +161,8 @@ impl HeartbeatStatus {
 }
 
 /// What `GET /mapi/status` answers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = StatusWithVersion)]
 pub struct Whole {
     /// The version of alertloop.
     pub version: &'static str,

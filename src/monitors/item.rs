@@ -13,7 +13,8 @@ use crate::{
 const WORDS: usize = 300;
 
 /// One monitor.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = Condition)]
 pub struct Item {
     /// Its id; none where a file describes it and the store does not have it.
     pub id: Option<String>,
@@ -50,7 +51,8 @@ pub struct Item {
 }
 
 /// Something that is wrong with a monitor.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = ConditionTrouble)]
 pub struct Trouble {
     /// `late` (it does not run), `failed` (nobody was told), `broken` (its query or trigger fails) or
     /// `missing` (OpenSearch does not have it).

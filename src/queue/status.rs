@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::telemetry;
 
 /// One queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = QueueStatus)]
 pub struct State {
     /// The list.
     pub queue: String,
@@ -18,12 +19,14 @@ pub struct State {
     /// Why nothing is taken.
     pub trouble: Option<String>,
     /// Since when there is trouble.
+    #[schema(value_type = Option<String>)]
     pub since: Option<Timestamp>,
     /// How many items were left in the queue when it was last seen.
     pub length: Option<u64>,
     /// How many items were taken since the start.
     pub taken: u64,
     /// When the last one was.
+    #[schema(value_type = Option<String>)]
     pub last_taken: Option<Timestamp>,
 }
 

@@ -23,8 +23,9 @@ struct Inner {
 }
 
 /// What it tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
+#[schema(as = ReconcilerStatus)]
 pub enum Detail {
     /// It does not run here.
     Off(Off),
@@ -33,15 +34,17 @@ pub enum Detail {
 }
 
 /// That it does not run here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ReconcilerOff)]
 pub enum Off {
     /// `off`
     Off,
 }
 
 /// How it fares where it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ReconcilerRunning)]
 pub struct Looking {
     /// Whether this replica is the one that does it.
     pub leads: bool,

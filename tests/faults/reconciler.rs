@@ -439,7 +439,7 @@ async fn an_alert_that_the_api_leaves_out_because_its_index_is_red_is_not_over()
     let health = "_cluster/health?wait_for_status=yellow&timeout=30s";
     store.json(Method::Get, health, Value::Null).await.expect("health");
     monitor.alert("ACTIVE").await;
-    let is_well = async || bench.status.detail()["trouble"].is_null();
+    let is_well = async || bench.detail()["trouble"].is_null();
     until("it is well again", PATIENCE, is_well).await;
     bench.looked().await;
     assert_eq!(waiting(), 1);

@@ -52,7 +52,7 @@ async fn a_replica_that_does_not_lead_leaves_the_store_in_peace() {
     reluctant.harms(1).await;
     let many = tokio::time::timeout(WHILE, reluctant.harms(10)).await;
     assert!(many.is_err(), "it asks for the lease without a pause");
-    assert_eq!(bench.status.detail()["leads"], false);
+    assert_eq!(bench.detail()["leads"], false);
     bench.stop(&store).await;
 }
 

@@ -16,11 +16,13 @@ pub struct Status {
 }
 
 /// A callback whose last run was not delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = FailingCallback)]
 pub struct Failing {
     /// Its name.
     pub name: String,
     /// Since when no run of it was delivered.
+    #[schema(value_type = String)]
     pub since: Timestamp,
     /// How many runs that are.
     pub runs: u64,

@@ -10,6 +10,7 @@ mod proxy;
 mod receiver;
 mod redis;
 mod reluctant;
+pub mod schema;
 mod store;
 mod terminal;
 mod watched;
