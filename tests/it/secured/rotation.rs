@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::{SECURITY, User, alert, pairs, shipped, user::Permissions};
 use crate::{
     store,
-    support::{Answer, App, Store, TOKEN},
+    support::{Answer, App, Process, Store, TOKEN, certificate, expired_certificate},
 };
 
 /// A folder as Kubernetes mounts a secret: the files are links into a folder that is a link, and a
@@ -184,9 +184,15 @@ async fn a_ca_that_comes_later_lets_the_alerts_through_that_waited() {
     user.remove().await;
 }
 
-/// A certificate that `ca` has signed, of this name; `more` words of `openssl req` come last.
-fn signed(store: &Store, folder: &Path, name: &str, more: &[&str]) -> [Vec<u8>; 2] {
-    let authority = store.access().ca.as_ref().expect("a CA").parent().expect("a folder");
+/// The folder with the store's CA and its key.
+fn authority(store: &Store) -> PathBuf {
+    let ca = store.access().ca.as_ref().expect("a CA");
+    ca.parent().expect("a folder").to_owned()
+}
+
+/// A certificate of this name that the store's CA has signed, and its key.
+fn signed(store: &Store, folder: &Path, name: &str) -> [Vec<u8>; 2] {
+    let authority = authority(store);
     let file = |end: &str| folder.join(format!("{name}.{end}"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
@@ -198,7 +204,6 @@ fn signed(store: &Store, folder: &Path, name: &str, more: &[&str]) -> [Vec<u8>; 
         .arg(file("crt"))
         .arg("-keyout")
         .arg(file("key"))
-        .args(more)
         .output()
         .expect("openssl");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -214,8 +219,8 @@ async fn a_client_certificate_is_enough_and_is_renewed_without_a_restart() {
     store.json(Method::Put, &mapping, to_certificate).await.expect("a mapping");
     let folder = tempfile::tempdir().expect("a directory");
     let name = format!("{}cert", user.name);
-    let [old, old_key] = signed(&store, folder.path(), &name, &[]);
-    let [new, new_key] = signed(&store, folder.path(), &name, &[]);
+    let [old, old_key] = signed(&store, folder.path(), &name);
+    let [new, new_key] = signed(&store, folder.path(), &name);
     let mut mounted = Mounted::new(&[("tls.crt", &old), ("tls.key", &old_key)]);
     let none = user.file("no-login", "");
     let access = access_with(
@@ -248,19 +253,18 @@ async fn what_is_wrong_with_certificates_is_told_with_its_mend() {
     let user = User::new(&store, &Permissions::of(&shipped(&store, &["alertloop"]))).await;
     let folder = tempfile::tempdir().expect("a directory");
     let put = |name: &str, bytes: &[u8]| user.file(name, std::str::from_utf8(bytes).expect("PEM"));
-    let [fine, key] = signed(&store, folder.path(), "fine", &[]);
-    let [_, other_key] = signed(&store, folder.path(), "other", &[]);
-    // It is too old as soon as the clock has moved on by a second.
-    let [expired, expired_key] = signed(&store, folder.path(), "expired", &["-days", "0"]);
-    let stranger = crate::support::certificate(folder.path(), "stranger", &[]).expect("openssl");
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let [fine, key] = signed(&store, folder.path(), "fine");
+    let [_, other_key] = signed(&store, folder.path(), "other");
+    let expired = expired_certificate(folder.path(), "expired", Some(&authority(&store)));
+    let expired = expired.expect("openssl");
+    let stranger = certificate(folder.path(), "stranger", &[]).expect("openssl");
     let at_port = store.url().replace("https://", "http://");
     for (why, certificate, key, url, want) in [
         ("another key", put("a.crt", &fine), put("a.key", &other_key), None, "is not the key of"),
         (
             "an expired certificate",
-            put("b.crt", &expired),
-            put("b.key", &expired_key),
+            expired.0.clone(),
+            expired.1.clone(),
             None,
             "ALERTLOOP_OPENSEARCH_CERT",
         ),
@@ -281,7 +285,7 @@ async fn what_is_wrong_with_certificates_is_told_with_its_mend() {
             settings.insert(name.to_owned(), value);
         }
         settings.extend(url.map(|url| ("OPENSEARCH_URL".to_owned(), url)));
-        let (code, text, errors) = crate::support::Process::output(&settings, &["doctor"]);
+        let (code, text, errors) = Process::output(&settings, &["doctor"]);
         assert_eq!(code, 1, "{why}: {text}{errors}");
         let told = format!("{text}{errors}");
         assert!(told.contains(want), "{why}: {told}");

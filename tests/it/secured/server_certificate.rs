@@ -9,7 +9,7 @@ use std::{
 
 use alertloop::opensearch::{Client, Settings, cluster};
 
-use crate::support::{certificate, skip};
+use crate::support::{OF_NO_AUTHORITY, certificate, expired_certificate, skip};
 
 struct Server(Child, u16);
 
@@ -42,11 +42,10 @@ impl Drop for Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_certificate_of_the_store_is_told_with_its_mend() {
     let dir = tempfile::tempdir().expect("a directory");
-    let leaf = ["-addext", "basicConstraints=critical,CA:FALSE"];
-    let make = |name: &str, more: &[&str]| certificate(dir.path(), name, more);
-    let (Ok(fine), Ok(expired)) =
-        (make("fine", &leaf), make("expired", &[&leaf[..], &["-days", "0"]].concat()))
-    else {
+    let (Ok(fine), Ok(expired)) = (
+        certificate(dir.path(), "fine", &OF_NO_AUTHORITY),
+        expired_certificate(dir.path(), "expired", None),
+    ) else {
         return skip("openssl makes no certificate");
     };
     let bare = |name: &str, subject: &str, more: &[&str]| {
@@ -54,7 +53,7 @@ async fn a_bad_certificate_of_the_store_is_told_with_its_mend() {
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
             .args(["-subj", subject])
-            .args(leaf)
+            .args(OF_NO_AUTHORITY)
             .args(more)
             .arg("-out")
             .arg(file("crt"))
@@ -67,7 +66,6 @@ async fn a_bad_certificate_of_the_store_is_told_with_its_mend() {
     };
     let nameless = bare("nameless", "/CN=127.0.0.1", &[]);
     let elsewhere = bare("elsewhere", "/CN=x", &["-addext", "subjectAltName=DNS:elsewhere"]);
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
     for (why, shown, trusted, want) in [
         ("another CA", &fine, &nameless, "ALERTLOOP_OPENSEARCH_CA"),
         ("an expired certificate", &expired, &expired, "needs a new one"),
