@@ -119,7 +119,7 @@ impl Place {
             None if config.listen.port() == 0 => {
                 return Ok(Self::Store(Client::new(&config.store)?));
             }
-            None => health::base(config.listen)?,
+            None => health::base(config.listen, config.locks.tls.is_some())?,
         };
         let service = Service::new(&url, &config.api_prefix, config.admin.clone())?;
         Ok(Self::Service(service, args.url.is_some()))
