@@ -17,7 +17,7 @@ use opensearch::{
     http::{
         Method,
         headers::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
-        transport::{SingleNodeConnectionPool, Transport, TransportBuilder},
+        transport::{BuildError, SingleNodeConnectionPool, Transport, TransportBuilder},
     },
 };
 use serde_json::Value;
@@ -195,7 +195,8 @@ impl Door {
             builder = builder.cert_validation(CertificateValidation::Full(ca));
         }
         let transport = builder.build();
-        let transport = transport.map_err(|fault| anyhow!(tls::unprepared(&cause_of(&fault))))?;
+        let transport =
+            transport.map_err(|fault| anyhow!(tls::unprepared(&of_building(&fault))))?;
         let authorization = settings.login.as_ref().map(basic).transpose()?;
         Ok(Self { transport, authorization })
     }
@@ -391,6 +392,14 @@ impl Client {
         let status = response.status_code().as_u16();
         let bytes = response.bytes().await.map_err(|fault| tls::unanswered(cause_of(&fault)))?;
         Ok((status, bytes))
+    }
+}
+
+/// The last cause of why a connection cannot be prepared; its type does not lead to it.
+fn of_building(fault: &BuildError) -> String {
+    match fault {
+        BuildError::Cert(fault) => cause_of(fault),
+        BuildError::Io(fault) => fault.to_string(),
     }
 }
 

@@ -1,35 +1,23 @@
 //! The web page: what operators look at.
 //!
-//! | path | what | who may |
-//! |---|---|---|
-//! | `/` | how alerting is, what is engaged, when alerts began | readers |
-//! | `/alerts`, `/alerts/{id}` | alerts of the past, one with its life | readers |
-//! | `/conditions` | the monitors of OpenSearch | readers |
-//! | `/deliveries`, `/deliveries/{id}` | what callbacks were run | readers |
-//! | `/dead-letters`, `/dead-letters/{id}` | what was refused | readers |
-//! | `/set-up` | the doctor's findings, the plan of provisioning | readers |
-//! | `/events` | what is new, as server-sent events | readers |
-//! | `POST /alerts/{id}/acknowledge`, `…/replay`, `/set-up` | does it | operators |
-//! | `POST /dead-letters/drop`, `/conditions/{id}/switch` | does it | admins |
-//! | `/static/{hash}/{file}` | style sheet, script, icon | everybody |
-//!
 //! Everything works without JavaScript. A form is answered by 303, with what came of it in the address.
 //! All links are relative, so that a proxy can serve it below any path.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
-    Router,
     extract::{DefaultBodyLimit, Path, rejection::PathRejection},
-    http::{StatusCode, Uri, header},
+    http::{Method, StatusCode, Uri, header},
     middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use jiff::Timestamp;
 use tower_http::compression::CompressionLayer;
 
-use crate::http::{ApiError, State};
+use crate::http::{
+    ApiError,
+    doors::{Doors, Needs},
+};
 
 mod alert;
 mod alerts;
@@ -81,31 +69,36 @@ impl Away {
     }
 }
 
-/// Every route of the page.
-pub fn router() -> Router<Arc<State>> {
-    let pages = Router::new()
-        .route("/", get(overview::show))
-        .route("/alerts", get(alerts::show))
-        .route("/alerts/{id}", get(alert::show))
-        .route("/alerts/{id}/acknowledge", post(alert::acknowledge))
-        .route("/conditions", get(conditions::list))
-        .route("/conditions/{id}/switch", post(conditions::switch))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/replay", post(deliveries::replay))
-        .route("/deliveries/{id}", get(deliveries::show))
-        .route("/dead-letters", get(dead_letters::list))
-        .route("/dead-letters/replay", post(dead_letters::replay))
-        .route("/dead-letters/drop", post(dead_letters::discard))
-        .route("/dead-letters/{id}", get(dead_letters::show))
-        .route("/set-up", get(set_up::show).post(set_up::run))
-        .route("/events", get(events::get))
-        .layer(from_fn(fault::as_page))
-        .layer(CompressionLayer::new());
-    let mut all = pages.route("/static/{hash}/{file}", get(statics::get));
+/// Adds every route of the page.
+pub(crate) fn doors(doors: &mut Doors) {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    let mut pages = Doors::new("");
+    pages.at(GET, "/", Needs::Reader, overview::show);
+    pages.at(GET, "/alerts", Needs::Reader, alerts::show);
+    pages.at(GET, "/alerts/{id}", Needs::Reader, alert::show);
+    pages.at(POST, "/alerts/{id}/acknowledge", Needs::Operator, alert::acknowledge);
+    pages.at(GET, "/conditions", Needs::Reader, conditions::list);
+    pages.at(POST, "/conditions/{id}/switch", Needs::Admin, conditions::switch);
+    pages.at(GET, "/deliveries", Needs::Reader, deliveries::list);
+    pages.at(POST, "/deliveries/replay", Needs::Operator, deliveries::replay);
+    pages.at(GET, "/deliveries/{id}", Needs::Reader, deliveries::show);
+    pages.at(GET, "/dead-letters", Needs::Reader, dead_letters::list);
+    pages.at(POST, "/dead-letters/replay", Needs::Operator, dead_letters::replay);
+    pages.at(POST, "/dead-letters/drop", Needs::Admin, dead_letters::discard);
+    pages.at(GET, "/dead-letters/{id}", Needs::Reader, dead_letters::show);
+    pages.at(GET, "/set-up", Needs::Reader, set_up::show);
+    pages.at(POST, "/set-up", Needs::Operator, set_up::run);
+    pages.at(GET, "/events", Needs::Reader, events::get);
+    let mut all = Doors::new("");
+    all.join(pages, |router| router.layer(from_fn(fault::as_page)).layer(CompressionLayer::new()));
+    all.at(GET, "/static/{hash}/{file}", Needs::Nothing, statics::get);
     for path in ["/alerts/", "/conditions/", "/deliveries/", "/dead-letters/", "/set-up/"] {
-        all = all.route(path, get(without_slash));
+        all.at(GET, path, Needs::Nothing, without_slash);
     }
-    all.layer(DefaultBodyLimit::max(form::LIMIT)).layer(map_response(headers::add))
+    doors.join(all, |router| {
+        router.layer(DefaultBodyLimit::max(form::LIMIT)).layer(map_response(headers::add))
+    });
 }
 
 /// Links of a page count the slashes of its path.

@@ -8,6 +8,10 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 
 mod calls;
+mod rotation;
+mod server_certificate;
+mod setup;
+mod stack;
 mod user;
 
 use calls::*;

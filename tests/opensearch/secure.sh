@@ -57,4 +57,6 @@ cat > "$dir/config/opensearch-security/roles_mapping.yml" <<MAPPING
 _meta: {type: rolesmapping, config_version: 2}
 all_access: {reserved: false, backend_roles: [admin]}
 MAPPING
+# users may come with a client certificate too: its common name is the user's
+sed -i '/^ *clientcert_auth_domain:/,/http_enabled:/ s/http_enabled: false/http_enabled: true/' "$dir/config/opensearch-security/config.yml"
 chmod -R go-rwx "$certs" "$dir/config/opensearch-security"
