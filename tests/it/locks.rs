@@ -17,8 +17,8 @@ use reqwest::{
 };
 
 use crate::{
-    provisioning, store,
-    support::{Answer, App, Store, TOKEN, skip},
+    store,
+    support::{Answer, App, Store, TOKEN, provisioning, skip},
 };
 
 const PREVIOUS: &str = "the-secret-of-before-this";
@@ -326,7 +326,7 @@ async fn whoever_malcolm_lets_in_may_do_everything_where_roles_do_not_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_intake_opens_nothing_else() {
+async fn an_open_intake_opens_the_metrics_and_nothing_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut settings = logins(dir.path());
     settings.push(("ALERTLOOP_INTAKE_OPEN", "true".to_owned()));
