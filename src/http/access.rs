@@ -238,7 +238,7 @@ impl Access {
             }
             // All are compared, so that the time does not tell who is known.
             let fits = |so_far, known: &User| {
-                let fits = known.login.password.admits(&password) & (known.login.user == user);
+                let fits = known.login.password.admits(&password) && known.login.user == user;
                 if fits { Some(known.role) } else { so_far }
             };
             if let Some(role) = users.iter().fold(None, fits) {

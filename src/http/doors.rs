@@ -87,10 +87,9 @@ impl Doors {
         H: Handler<T, Arc<State>>,
         T: 'static,
     {
-        for end in ["", "/"] {
-            let path = format!("{}{path}{end}", self.prefix);
-            self.at(method.clone(), &path, needs, handler.clone());
-        }
+        let path = format!("{}{path}", self.prefix);
+        self.at(method.clone(), &path, needs, handler.clone());
+        self.at(method.clone(), &format!("{path}/"), needs, handler);
     }
 
     /// Takes over the routes of another list, around which something stands besides.

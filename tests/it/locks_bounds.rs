@@ -82,7 +82,10 @@ async fn odd_requests_are_refused_and_open_nothing() {
         let head = bytes.lines().next().unwrap_or_default();
         let head = head.get(..60).unwrap_or(head);
         let bytes = bytes.len();
-        assert!(got.len() == 1 && want.contains(&got[0]), "{head:?}, {bytes} bytes: {got:?}, {answer}");
+        assert!(
+            got.len() == 1 && want.contains(&got[0]),
+            "{head:?}, {bytes} bytes: {got:?}, {answer}"
+        );
     }
     app.stop().await;
 }
