@@ -37,6 +37,7 @@ use crate::{
     page, provision, queue,
     reconcile::{self, Reconciler},
     record::{Naming, index_name::IndexName},
+    secrets::WebhookToken,
     serving::{self, Doorway},
     shutdown,
     spool::{DeliveryChange, Spool},
@@ -271,10 +272,15 @@ impl App {
 
     fn page(&self, news: Arc<News>) -> page::Parts {
         let settings = history_settings(&self.config, self.naming.index.clone());
-        let setup = doctor_setup(&self.config, Some(self.token.clone()));
+        let setup = doctor_setup(&self.config, None);
         page::Parts {
             feed: Arc::new(page::Feed::new(&self.client, settings, news)),
-            set_up: page::SetUp::new(&self.client, setup, self.config.token.is_some()),
+            set_up: page::SetUp::new(
+                &self.client,
+                setup,
+                Arc::clone(&self.access),
+                self.config.token.is_some(),
+            ),
             away: page::Away::default(),
         }
     }
@@ -446,6 +452,7 @@ pub fn doctor_setup(config: &Config, token: Option<WebhookToken>) -> doctor::Set
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files.clone(),
         listen: config.listen,
+        certificate: config.locks.tls.as_ref().map(|files| files.certificate.clone()),
         heartbeat: config.heartbeat,
         silence_days: config.silence_days,
         all_monitors: config.reconcile_monitors == reconcile::Monitors::All,

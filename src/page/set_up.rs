@@ -26,10 +26,10 @@ use crate::{
     finding::State as Mood,
     http::{
         ApiError, State,
+        access::Access,
         caller::{Operator, Reader},
         status::Status,
     },
-    intake_token,
     opensearch::Client,
     provision::{self, ChannelSecret, Options},
     secrets::WebhookToken,
@@ -42,6 +42,7 @@ const LIMIT: Duration = Duration::from_secs(45);
 pub struct SetUp {
     client: Client,
     setup: Setup,
+    access: Arc<Access>,
     /// Whether the intake secret is a setting.
     is_configured: bool,
     turn: tokio::sync::Mutex<()>,
@@ -78,24 +79,14 @@ struct Planned {
 impl SetUp {
     /// Nothing was looked at yet.
     #[must_use]
-    pub fn new(client: &Client, setup: Setup, is_configured: bool) -> Self {
+    pub fn new(client: &Client, setup: Setup, access: Arc<Access>, is_configured: bool) -> Self {
         let (turn, seen) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { client: client.clone(), setup, is_configured, turn, seen }
-    }
-
-    /// The secret as it is now: the first start may have found another one in the channel.
-    fn token(&self) -> Option<WebhookToken> {
-        let kept = || intake_token::load(&self.setup.data_dir).ok().flatten();
-        if self.is_configured {
-            self.setup.token.clone()
-        } else {
-            kept().or_else(|| self.setup.token.clone())
-        }
+        Self { client: client.clone(), setup, access, is_configured, turn, seen }
     }
 
     async fn ask_doctor(&self) -> Doctor {
         let begun = Instant::now();
-        let setup = Setup { token: self.token(), ..self.setup.clone() };
+        let setup = Setup { token: self.access.own(), ..self.setup.clone() };
         let report = tokio::time::timeout(LIMIT, doctor::run(&self.client, &setup)).await;
         let late = || format!("it did not come to an end within {} s", LIMIT.as_secs());
         let (fault, report) = match report {
@@ -119,7 +110,7 @@ impl SetUp {
 
     async fn make_plan(&self) -> Planned {
         let begun = Instant::now();
-        let token = self.token().unwrap_or_else(WebhookToken::generate);
+        let token = self.access.own().unwrap_or_else(WebhookToken::generate);
         let secret = ChannelSecret::new(token, self.is_configured);
         let settings = &self.setup.provisioning;
         let look = provision::look(&self.client, settings, &secret, Options::default());
