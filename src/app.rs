@@ -8,12 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum_server::{Handle, accept::NoDelayAcceptor};
-use hyper_util::rt::TokioTimer;
+use axum_server::Handle;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::watch,
+    sync::{Notify, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -37,19 +35,17 @@ use crate::{
     provision, queue,
     reconcile::{self, Reconciler},
     record::{Naming, index_name::IndexName},
-    secrets::WebhookToken,
+    serving::{self, Doorway},
     shutdown,
     spool::{DeliveryChange, Spool},
     telemetry,
+    tls::Tls,
     writer::{self, Writer},
 };
 
+mod keys;
 mod preparation;
 
-/// How long a sender may take for the headers of a request.
-const HEADERS: Duration = Duration::from_secs(10);
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1_024;
 /// Two bulk requests at once keep the store busy while one answer is on its way.
 const IN_FLIGHT: usize = 2;
 /// How often the metrics are tidied up.
@@ -70,10 +66,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 /// Everything that serves, bound and opened, but not running yet.
 pub struct App {
     config: Config,
-    listener: TcpListener,
+    doorway: Doorway,
+    tls: Option<Tls>,
     spool: Arc<Spool>,
     client: Client,
-    token: WebhookToken,
     access: Arc<Access>,
     naming: Naming,
     replica: ReplicaId,
@@ -94,20 +90,24 @@ impl App {
         };
         let replica = ReplicaId::load_or_make(&config.data_dir)
             .context("cannot keep the replica's id in the data directory")?;
-        let tokens = [Some(token.clone()), config.token_previous.clone()];
-        let tokens = tokens.into_iter().flatten().collect();
-        let access = Access::new(tokens, config.intake_open, config.admin.clone())
-            .with_parameter(config.token_parameter.clone());
+        let locks = &config.locks;
+        let access = Access::new(vec![token], config.intake_open, None)
+            .with_parameter(config.token_parameter.clone())
+            .with_proxies(locks.proxies.clone(), locks.roles.clone());
+        access.set_previous(config.token_previous.clone());
+        access.set_users(keys::users(locks.users.iter()));
+        let tls = locks.tls.clone().map(Tls::load).transpose()?;
         let client = Client::following(&config.store, config.store_files.clone())?;
         let settings = &config.index;
         let index = IndexName::new(&settings.pattern, &settings.suffix)
             .map_err(|fault| anyhow::anyhow!("MALCOLM_NETWORK_INDEX_SUFFIX: {fault}"))?;
         let naming = Naming { index, time_field: settings.time_field.clone() };
-        let listener = listen(config.listen).with_context(|| {
+        let doorway = Doorway::bind(config.listen, locks.limits, locks.proxies.clone());
+        let doorway = doorway.with_context(|| {
             format!("cannot listen on {}; set ALERTLOOP_LISTEN to a free address", config.listen)
         })?;
         let access = Arc::new(access);
-        Ok(Self { config, listener, spool, client, token, access, naming, replica, metrics })
+        Ok(Self { config, doorway, tls, spool, client, access, naming, replica, metrics })
     }
 
     /// The bound address.
@@ -115,7 +115,7 @@ impl App {
     /// # Errors
     /// When the operating system does not tell.
     pub fn address(&self) -> anyhow::Result<SocketAddr> {
-        self.listener.local_addr().context("cannot tell the bound address")
+        self.doorway.address().context("cannot tell the bound address")
     }
 
     /// Serves until `stop`, then drains within the configured time.
@@ -144,12 +144,15 @@ impl App {
         let state = self.state(ready, fares, status, callbacks, queues);
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
-        parts.spawn(serve_http(
-            self.listener,
-            state,
-            self.config.api_prefix.clone(),
-            server.clone(),
-        ));
+        let router = http::router(state, &self.config.api_prefix);
+        parts.spawn(serving::serve(self.doorway, router, self.tls.clone(), server.clone()));
+        if let Some(tls) = self.tls {
+            parts.spawn(lasting(tls.watch(last.clone()), last.clone()));
+        }
+        let token_changed = Arc::new(Notify::new());
+        let keys =
+            keys::Keys::new(&self.config, Arc::clone(&self.access), Arc::clone(&token_changed));
+        parts.spawn(lasting(keys.follow(last.clone()), last.clone()));
 
         let (spool, client) = (Arc::clone(&self.spool), self.client.clone());
         let writer = Writer::new(spool, client, writer_settings, gate, Arc::clone(&health));
@@ -172,7 +175,7 @@ impl App {
             client: self.client,
             settings: provision_settings(&self.config),
             provision: self.config.provision,
-            token: self.token,
+            token_changed,
             token_is_configured: self.config.token.is_some(),
             data_dir: self.config.data_dir.clone(),
             replica: self.replica,
@@ -350,7 +353,8 @@ impl App {
             client: self.client.clone(),
             heartbeat: Arc::new(Heartbeat::new(self.config.heartbeat, clock::now())),
             access: Arc::clone(&self.access),
-            forgery: http::forgery::Forgery::new(&self.token),
+            forgery: http::forgery::Forgery::new(Arc::clone(&self.access)),
+            is_tls: self.tls.is_some(),
             readiness,
             reconciler,
             callbacks,
@@ -423,27 +427,4 @@ pub fn provision_settings(config: &Config) -> provision::Settings {
         is_opensearch: config.store_kind.is_opensearch(),
         dir: config.provisioning_dir.clone(),
     }
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    state: Arc<http::State>,
-    prefix: String,
-    handle: Handle<SocketAddr>,
-) -> anyhow::Result<()> {
-    let router = http::router(state, &prefix);
-    let mut server = axum_server::Server::<SocketAddr>::from_listener(listener)
-        .http1_only()
-        .acceptor(NoDelayAcceptor::new())
-        .handle(handle);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    server.serve(service).await.context("the HTTP server")
 }

@@ -25,6 +25,7 @@ use crate::{
 
 pub mod curlrc;
 mod flags;
+pub mod locks;
 mod parse;
 mod reader;
 pub mod settings;
@@ -71,6 +72,8 @@ pub struct Config {
     pub intake_open: bool,
     /// Login of the page and the API.
     pub admin: Option<Login>,
+    /// Who may come in, and how many.
+    pub locks: locks::Locks,
     /// How OpenSearch reaches us.
     pub webhook_url: Url,
     /// Whose lists hold ntopng's alerts, and which; `None` where none is read.
@@ -196,15 +199,15 @@ impl Config {
     }
 }
 
-/// Reads where the service listens, for a command that needs nothing else and should not fail for
+/// Reads where the service listens, and whether it speaks TLS there, for a command that needs nothing else and should not fail for
 /// want of a secret.
 ///
 /// # Errors
 /// [`Faults`], of this setting and of the configuration file.
-pub fn listen_address(flags: &SettingsArgs) -> Result<SocketAddr, Faults> {
+pub fn listen_address(flags: &SettingsArgs) -> Result<(SocketAddr, bool), Faults> {
     let sources = Sources::gather(flags, std::env::vars_os(), read_file);
-    let outcome = Reader::new(|name: &str| sources.get(name), read_file).finish(Reader::listen);
-    sources.join(outcome).map(|(listen, _)| listen)
+    let outcome = Reader::new(|name: &str| sources.get(name), read_file).finish(Reader::own);
+    sources.join(outcome).map(|(own, _)| own)
 }
 
 /// What a command needs that looks into the data directory, or else asks the running service.
@@ -222,6 +225,8 @@ pub struct Local {
     pub api_prefix: String,
     /// Login of its API.
     pub admin: Option<Login>,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
     /// What is odd about the settings.
     pub warnings: Vec<String>,
 }
@@ -321,6 +326,26 @@ impl SecuritySettings {
         let outcome = reader.finish(Reader::security);
         sources.join(outcome).map(|(settings, warnings)| Self { warnings, ..settings })
     }
+}
+
+/// The key of the configuration file that holds users.
+const USER: &str = "user";
+
+/// Reads a file that holds nothing but a secret, which may have changed since the start.
+///
+/// # Errors
+/// What is wrong, without the secret.
+pub fn secret_file(path: &Path) -> Result<String, String> {
+    let bytes = read_file(path).map_err(|fault| format!("cannot be read: {fault}"))?;
+    secret_text(bytes).map_err(str::to_owned)
+}
+
+/// The secret in such a file: all of it, but for the end of its line.
+fn secret_text(bytes: Vec<u8>) -> Result<String, &'static str> {
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() { Err("is empty") } else { Ok(line.to_owned()) }
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {

@@ -24,6 +24,7 @@ mod report;
 mod rights;
 mod silence;
 mod store;
+mod tls;
 
 pub use report::{Finding, Report, State};
 
@@ -44,6 +45,8 @@ pub struct Setup {
     pub secret_files: Vec<PathBuf>,
     /// Where `serve` listens.
     pub listen: SocketAddr,
+    /// The file of our own certificate, where `serve` speaks TLS.
+    pub certificate: Option<PathBuf>,
     /// How long may be between two heartbeats; zero where none is expected.
     pub heartbeat: Duration,
     /// After how many days without an alert a monitor is one that says nothing; 0 never.
@@ -62,6 +65,7 @@ pub struct Setup {
 pub async fn run(client: &Client, setup: &Setup) -> Report {
     let mut report = Report::default();
     folder::look(&mut report, setup);
+    tls::look(&mut report, setup);
     callbacks::look(&mut report, setup).await;
     queues::look(&mut report, setup).await;
     let Some(about) = store::reach(&mut report, client).await else { return report };
@@ -126,6 +130,7 @@ impl Setup {
             spool_max_bytes: 1 << 30,
             secret_files: Vec::new(),
             listen: ([127, 0, 0, 1], 0).into(),
+            certificate: None,
             heartbeat: Duration::ZERO,
             silence_days: 0,
             all_monitors: false,

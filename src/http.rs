@@ -1,33 +1,18 @@
-//! The whole route table, and the layers before it.
-//!
-//! | route | who may | what |
-//! |---|---|---|
-//! | `POST /mapi/alert`, `/mapi/event`, `/mapi/alert/{source}` | the intake secret | takes alerts in; the last by `PUT` too |
-//! | `GET /mapi/dead-letters`, `/mapi/dead-letters/{id}`, `/mapi/dead-letters/export` | the login; without one, loopback | what was refused |
-//! | `POST /mapi/dead-letters/replay`, `/mapi/dead-letters/drop` | the same | sends it again, or removes it |
-//! | `GET /mapi/deliveries`, `/mapi/deliveries/{id}` | the same | what callbacks were run, and how it went |
-//! | `POST /mapi/deliveries/replay` | the same | runs failed ones again |
-//! | `GET /mapi/alerts`, `/mapi/alerts/{id}` | the same | alerts that are and were, one with its life |
-//! | `GET /mapi/alerts/engaged`, `/mapi/alerts/overview` | the same | what is engaged now, how many began when |
-//! | `POST /mapi/alerts/{id}/acknowledge` | the same | acknowledges an alert in OpenSearch |
-//! | `GET /mapi/conditions` | the same | the monitors, with their last run |
-//! | `POST /mapi/conditions/{id}/enable`, `/mapi/conditions/{id}/disable` | the same | switches a monitor |
-//! | `GET /mapi/status`, `/mapi/openapi.json` | the same | how this replica fares, this table for programs |
-//! | `GET /metrics` | the login or the intake secret; loopback | Prometheus text |
-//! | `GET /livez`, `/readyz`, `/mapi/ready`, `/mapi/ping` | everybody | health |
+//! The whole route table, and what is around it. Who may go through which route stands with it, and
+//! as a table in `docs/security.md`.
 //!
 //! `/mapi` is `MALCOLM_API_PREFIX`. A slash at the end changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
-    http::StatusCode,
-    middleware::map_response_with_state,
-    response::IntoResponse,
-    routing::{MethodFilter, get, on, post},
+    extract::{self, ConnectInfo, DefaultBodyLimit, Request},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
 };
+use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -42,31 +27,37 @@ use crate::{
     opensearch::Client,
     queue,
     record::Naming,
+    serving::Connection,
     spool::Spool,
-    writer,
+    telemetry, writer,
 };
 
 pub mod access;
+pub mod address;
 mod alerts;
 mod asked;
+pub mod attempts;
 pub mod caller;
 mod dead_letters;
 mod deliveries;
+pub mod doors;
 mod engaged;
 mod error;
 pub mod forgery;
+mod headers;
 mod health;
 pub mod history;
 mod intake;
 mod monitors;
 pub mod openapi;
+pub mod proxies;
 pub mod status;
 
+use caller::Peer;
+use doors::{Door, Doors, Needs};
 pub use error::ApiError;
 pub use health::Readiness;
 
-/// Graylog's notifications can be set to PUT, and so can OpenSearch's channels.
-const POST_OR_PUT: MethodFilter = MethodFilter::POST.or(MethodFilter::PUT);
 /// Bodies that are being received at once take at most this much memory, in KiB.
 const RECEIVING_KIB: usize = 64 << 10;
 /// Of these, what nobody has shown a secret for yet: so that strangers cannot keep out senders.
@@ -84,6 +75,8 @@ pub struct State {
     pub access: Arc<access::Access>,
     /// Makes and checks what forms carry.
     pub forgery: forgery::Forgery,
+    /// Whether we speak TLS ourselves.
+    pub is_tls: bool,
     /// What readiness tells.
     pub readiness: Arc<Readiness>,
     /// What the reconciler tells of itself.
@@ -145,52 +138,96 @@ fn kib(bytes: usize) -> usize {
     bytes.div_ceil(1_024)
 }
 
+/// Every route, and who may go through it.
+fn every_door(prefix: &str) -> Doors {
+    const GET: Method = Method::GET;
+    const POST: Method = Method::POST;
+    let mut doors = Doors::new(prefix);
+    doors.at(GET, "/livez", Needs::Nothing, health::live);
+    doors.at(GET, "/readyz", Needs::Nothing, health::ready);
+    doors.at(GET, "/metrics", Needs::SecretOrReader, health::metrics);
+    doors.api(&GET, "/ping", Needs::Nothing, health::ping);
+    doors.api(&GET, "/ready", Needs::Nothing, health::ready);
+    for path in ["/alert", "/event"] {
+        doors.api(&POST, path, Needs::Secret, intake::receive);
+    }
+    // Graylog's notifications can be set to PUT, and so can OpenSearch's channels.
+    for method in [POST, Method::PUT] {
+        doors.api(&method, "/alert/{source}", Needs::Secret, intake::receive_from);
+    }
+    doors.api(&GET, "/alerts", Needs::Reader, history::list);
+    doors.api(&GET, "/alerts/engaged", Needs::Reader, engaged::list);
+    doors.api(&GET, "/alerts/overview", Needs::Reader, history::overview);
+    doors.api(&GET, "/alerts/{id}", Needs::Reader, history::show);
+    doors.api(&POST, "/alerts/{id}/acknowledge", Needs::Operator, alerts::acknowledge);
+    doors.api(&GET, "/conditions", Needs::Reader, monitors::list);
+    doors.api(&POST, "/conditions/{id}/enable", Needs::Admin, monitors::enable);
+    doors.api(&POST, "/conditions/{id}/disable", Needs::Admin, monitors::disable);
+    doors.api(&GET, "/dead-letters", Needs::Reader, dead_letters::list);
+    doors.api(&GET, "/dead-letters/export", Needs::Reader, dead_letters::export);
+    doors.api(&POST, "/dead-letters/replay", Needs::Operator, dead_letters::replay);
+    doors.api(&POST, "/dead-letters/drop", Needs::Admin, dead_letters::discard);
+    doors.api(&GET, "/dead-letters/{id}", Needs::Reader, dead_letters::show);
+    doors.api(&GET, "/deliveries", Needs::Reader, deliveries::list);
+    doors.api(&POST, "/deliveries/replay", Needs::Operator, deliveries::replay);
+    doors.api(&GET, "/deliveries/{id}", Needs::Reader, deliveries::show);
+    doors.api(&GET, "/status", Needs::Reader, status::show);
+    doors.api(&GET, "/openapi.json", Needs::Reader, openapi::served(prefix));
+    doors
+}
+
+/// Every way in, as the router has it.
+#[must_use]
+pub fn doors(prefix: &str) -> Vec<Door> {
+    every_door(prefix).done().1
+}
+
 /// Every route.
 pub fn router(state: Arc<State>, prefix: &str) -> Router {
-    let at = |path: &str| match prefix {
-        "" => path.to_owned(),
-        prefix => format!("/{prefix}{path}"),
-    };
-    let openapi = openapi::served(prefix);
-    let mut router = Router::new()
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics));
-    for path in ["/alert", "/event"] {
-        router = router.route(&at(path), post(intake::receive));
-        router = router.route(&at(&format!("{path}/")), post(intake::receive));
-    }
-    for end in ["", "/"] {
-        router = router
-            .route(&at(&format!("/alert/{{source}}{end}")), on(POST_OR_PUT, intake::receive_from))
-            .route(&at(&format!("/ping{end}")), get(health::ping))
-            .route(&at(&format!("/ready{end}")), get(health::ready))
-            .route(&at(&format!("/alerts{end}")), get(history::list))
-            .route(&at(&format!("/alerts/engaged{end}")), get(engaged::list))
-            .route(&at(&format!("/alerts/overview{end}")), get(history::overview))
-            .route(&at(&format!("/alerts/{{id}}{end}")), get(history::show))
-            .route(&at(&format!("/alerts/{{id}}/acknowledge{end}")), post(alerts::acknowledge))
-            .route(&at(&format!("/conditions{end}")), get(monitors::list))
-            .route(&at(&format!("/conditions/{{id}}/enable{end}")), post(monitors::enable))
-            .route(&at(&format!("/conditions/{{id}}/disable{end}")), post(monitors::disable))
-            .route(&at(&format!("/status{end}")), get(status::show))
-            .route(&at(&format!("/openapi.json{end}")), get(openapi.clone()))
-            .route(&at(&format!("/dead-letters{end}")), get(dead_letters::list))
-            .route(&at(&format!("/dead-letters/export{end}")), get(dead_letters::export))
-            .route(&at(&format!("/dead-letters/replay{end}")), post(dead_letters::replay))
-            .route(&at(&format!("/dead-letters/drop{end}")), post(dead_letters::discard))
-            .route(&at(&format!("/dead-letters/{{id}}{end}")), get(dead_letters::show))
-            .route(&at(&format!("/deliveries{end}")), get(deliveries::list))
-            .route(&at(&format!("/deliveries/replay{end}")), post(deliveries::replay))
-            .route(&at(&format!("/deliveries/{{id}}{end}")), get(deliveries::show));
-    }
+    let (router, _) = every_door(prefix).done();
     router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         // intake::receive counts for itself, so that it can keep the head of what is too large.
         .layer(DefaultBodyLimit::disable())
-        .layer(map_response_with_state(Arc::clone(&state), health::end_connections))
+        .layer(from_fn_with_state(Arc::clone(&state), around))
         .with_state(state)
+}
+
+/// What happens around every request: handlers learn whose it is, the connection is in use until the
+/// answer is out, and the answer tells a browser what it may do with it.
+async fn around(
+    extract::State(state): extract::State<Arc<State>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let connection = request.extensions_mut().remove::<ConnectInfo<Connection>>();
+    let busy = connection.map(|ConnectInfo(connection)| {
+        let peer = connection.peer();
+        let access = &state.access;
+        if access.is_impostor(request.headers(), peer.ip()) {
+            counter!(telemetry::IGNORED_USERS).increment(1);
+        }
+        let client = match access.client(request.headers(), peer.ip()) {
+            ip if ip == peer.ip() => peer,
+            // Its port there is not told.
+            ip => SocketAddr::new(ip, 0),
+        };
+        request.extensions_mut().insert(Peer(peer.ip()));
+        // Whose request it is, for logs.
+        request.extensions_mut().insert(ConnectInfo(client));
+        connection.busy()
+    });
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers::complete(headers, state.is_tls);
+    if state.readiness.is_stopping() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    match busy {
+        Some(busy) => response.map(|body| busy.until_the_end_of(body)),
+        None => response,
+    }
 }
 
 async fn unknown_route(uri: axum::http::Uri) -> impl IntoResponse {

@@ -129,6 +129,19 @@ pub const FAILING_CALLBACKS: &str = "alertloop_failing_callbacks";
 pub const DELIVERY_SECONDS: &str = "alertloop_delivery_seconds";
 /// Counter, with the label `status`: requests that were refused.
 pub const REFUSED: &str = "alertloop_refused_total";
+/// Counter: wrong intake secrets and wrong logins.
+pub const WRONG_CREDENTIALS: &str = "alertloop_wrong_credentials_total";
+/// Counter: requests that told a user or roles, and came from no trusted proxy.
+pub const IGNORED_USERS: &str = "alertloop_ignored_forwarded_users_total";
+/// Gauge: connections that are open.
+pub const CONNECTIONS: &str = "alertloop_connections";
+/// Counter, with the label `outcome`: connections that were ended for want of room (`made_room`), or
+/// not taken (`refused`).
+pub const CROWDED: &str = "alertloop_crowded_connections_total";
+/// Counter: TLS handshakes that did not come to their end.
+pub const FAILED_HANDSHAKES: &str = "alertloop_failed_tls_handshakes_total";
+/// Gauge: when our certificate ends, in seconds since 1970.
+pub const CERTIFICATE_ENDS: &str = "alertloop_tls_certificate_expiry_timestamp_seconds";
 
 /// Counter, with the label `queue`: items of a Redis queue that are durable.
 pub const QUEUE_TAKEN: &str = "alertloop_queue_taken_total";
@@ -157,7 +170,7 @@ pub const RECONCILED_MONITORS: &str = "alertloop_reconciled_monitors";
 pub const RECONCILE_SECONDS: &str = "alertloop_reconcile_seconds";
 
 /// The statuses that [`REFUSED`] counts.
-pub const REFUSED_STATUSES: [&str; 3] = ["401", "413", "503"];
+pub const REFUSED_STATUSES: [&str; 5] = ["401", "403", "413", "429", "503"];
 
 /// Whose alerts [`ALERTS`] counts.
 const SOURCES: [&str; 5] = ["opensearch", "graylog", "ntopng", "alertmanager", "reconciler"];
@@ -207,6 +220,9 @@ fn describe() {
         (TEST_POSTS, "Tests of senders, which leave nothing else"),
         (HEARTBEATS, "Heartbeats that came to this process"),
         (TRUNCATED_POSTS, "Posts of Alertmanager that do not hold all alerts of their group"),
+        (WRONG_CREDENTIALS, "Wrong intake secrets and wrong logins"),
+        (IGNORED_USERS, "Requests that told a user or roles, and came from no trusted proxy"),
+        (FAILED_HANDSHAKES, "TLS handshakes that did not come to their end"),
     ] {
         describe_counter!(name, help);
         counter!(name).increment(0);
@@ -243,11 +259,17 @@ fn describe() {
         (PENDING_DELIVERIES, Unit::Count, "Deliveries of callbacks that are to be run"),
         (FAILED_DELIVERIES, Unit::Count, "Deliveries that failed for good and are kept"),
         (FAILING_CALLBACKS, Unit::Count, "Callbacks whose last run was not delivered"),
+        (CONNECTIONS, Unit::Count, "Connections that are open"),
     ] {
         describe_gauge!(name, unit, help);
         gauge!(name).set(0);
     }
     describe_queues();
+    describe_counter!(CROWDED, "Connections ended for want of room, or not taken, by outcome");
+    for outcome in ["made_room", "refused"] {
+        counter!(CROWDED, "outcome" => outcome).increment(0);
+    }
+    describe_gauge!(CERTIFICATE_ENDS, Unit::Seconds, "When our certificate ends, since 1970");
     describe_counter!(DELIVERIES, "Runs of callbacks, by callback and outcome");
     describe_gauge!(
         OLDEST_PENDING_DELIVERY_AGE,

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -31,7 +31,8 @@ pub struct Preparation {
     pub settings: provision::Settings,
     /// Whether channel and monitor are provisioned.
     pub provision: bool,
-    pub token: WebhookToken,
+    /// Told when our secret is another one.
+    pub token_changed: Arc<Notify>,
     pub token_is_configured: bool,
     pub data_dir: PathBuf,
     pub replica: ReplicaId,
@@ -50,13 +51,25 @@ impl Preparation {
         let pattern = &self.settings.index_pattern;
         let mut turn = Turn::new(self.client.clone(), "provisioner", pattern, &self.replica);
         tokio::join!(self.open_gate(stop), self.provision(&mut turn, stop));
-        let mut is_first = true;
-        while stop.run_until_cancelled(tokio::time::sleep(AGAIN_EVERY)).await.is_some() {
+        let (mut is_first, mut is_due) = (true, false);
+        loop {
+            let wait = async {
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN_EVERY) => false,
+                    () = self.token_changed.notified() => true,
+                }
+            };
+            let Some(has_changed) = stop.run_until_cancelled(wait).await else { return };
+            is_due |= has_changed;
+            if is_due || std::mem::take(&mut is_first) {
+                // Where our secret has changed, until it is done.
+                is_due &= !self.provision_again(&mut turn, stop).await;
+            }
+            if has_changed {
+                continue;
+            }
             if let Ok(fields) = self.fields().await {
                 self.open_gate.send_replace(Some(Arc::new(fields)));
-            }
-            if std::mem::take(&mut is_first) {
-                self.provision_again(&mut turn, stop).await;
             }
             self.follow_secret().await;
         }
@@ -131,13 +144,17 @@ impl Preparation {
     }
 
     /// Once more, when all that start together with us have started: Malcolm's own script may have
-    /// made its objects right after we looked.
-    async fn provision_again(&self, turn: &mut Turn, stop: &CancellationToken) {
+    /// made its objects right after we looked. And whenever our secret has changed. Tells whether the
+    /// channel is as it should be; then only what it carries admits.
+    async fn provision_again(&self, turn: &mut Turn, stop: &CancellationToken) -> bool {
         if !self.provision || !self.settings.is_opensearch {
-            return;
+            // The channel is somebody else's business.
+            self.access.retire();
+            return true;
         }
         let secret = self.secret();
         let options = Options::default();
+        let mut is_done = false;
         turn.take(stop).await;
         // What fails now was done before; the doctor tells the rest.
         if !stop.is_cancelled()
@@ -145,8 +162,11 @@ impl Preparation {
                 provision::apply(&self.client, &self.settings, &secret, options).await
         {
             self.provisioned(&applied);
+            self.access.retire();
+            is_done = true;
         }
         turn.end().await;
+        is_done
     }
 
     /// Accepts the secret that the channel carries now, whoever put it there.
@@ -162,7 +182,9 @@ impl Preparation {
 
     /// The secret that the channel should carry.
     fn secret(&self) -> ChannelSecret {
-        ChannelSecret::new(self.token.clone(), self.token_is_configured)
+        // There always is one.
+        let token = self.access.own().unwrap_or_else(WebhookToken::generate);
+        ChannelSecret::new(token, self.token_is_configured)
     }
 
     fn provisioned(&self, applied: &Applied) {

@@ -68,7 +68,7 @@ fn service(args: &AcknowledgeArgs, config: &Config) -> anyhow::Result<Option<Ser
         Some(url) => url.clone(),
         // Where it listens on a port of its own choice, nobody can know whether it runs.
         None if args.directly || config.listen.port() == 0 => return Ok(None),
-        None => health::base(config.listen)?,
+        None => health::base(config.listen, config.locks.tls.is_some())?,
     };
     Service::new(&url, &config.api_prefix, config.admin.clone()).map(Some)
 }

@@ -48,6 +48,7 @@ fn setup(config: Config) -> anyhow::Result<Setup> {
         spool_max_bytes: config.spool_max_bytes,
         secret_files: config.secret_files,
         listen: config.listen,
+        certificate: config.locks.tls.map(|files| files.certificate),
         heartbeat: config.heartbeat,
         silence_days: config.silence_days,
         all_monitors: config.reconcile_monitors == Monitors::All,

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use reqwest::redirect::Policy;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,7 +16,11 @@ use tokio::{
 };
 use url::Url;
 
-use crate::config::{self, SettingsArgs};
+use super::service::innermost;
+use crate::{
+    config::{self, SettingsArgs},
+    tls,
+};
 
 /// Limit of the whole question, in a container whose health check has one of its own.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -26,11 +31,17 @@ const LINE_LIMIT: u64 = 256;
 /// Where to ask. Only the address is read, so that a health check needs no secret.
 #[derive(Debug, clap::Args)]
 pub(super) struct HealthArgs {
-    /// Ask here instead, at an http:// address
+    /// Ask here instead
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
     #[arg(long, value_name = "VALUE", help = "Where the service listens [env: ALERTLOOP_LISTEN]")]
     listen: Option<String>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Its certificate, if it has one [env: ALERTLOOP_TLS_CERT]"
+    )]
+    tls_cert: Option<String>,
     #[arg(long, value_name = "VALUE", help = "TOML file with settings [env: ALERTLOOP_CONFIG]")]
     config: Option<String>,
 }
@@ -39,7 +50,10 @@ pub(super) struct HealthArgs {
 pub(super) async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
     let url = match &args.url {
         Some(url) => url.clone(),
-        None => livez(config::listen_address(&args.settings())?)?,
+        None => {
+            let (listen, is_tls) = config::listen_address(&args.settings())?;
+            livez(listen, is_tls)?
+        }
     };
     ask_within(LIMIT, &url).await?;
     Ok(ExitCode::SUCCESS)
@@ -47,18 +61,22 @@ pub(super) async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
 
 impl HealthArgs {
     fn settings(&self) -> SettingsArgs {
-        let given = [("ALERTLOOP_LISTEN", &self.listen), ("ALERTLOOP_CONFIG", &self.config)];
+        let given = [
+            ("ALERTLOOP_LISTEN", &self.listen),
+            ("ALERTLOOP_TLS_CERT", &self.tls_cert),
+            ("ALERTLOOP_CONFIG", &self.config),
+        ];
         let given = given.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
         given.map(|(name, text)| (name.to_owned(), text)).collect()
     }
 }
 
-fn livez(listen: SocketAddr) -> anyhow::Result<Url> {
-    base(listen)?.join("livez").context("cannot build the address to ask at")
+fn livez(listen: SocketAddr, is_tls: bool) -> anyhow::Result<Url> {
+    base(listen, is_tls)?.join("livez").context("cannot build the address to ask at")
 }
 
 /// The address at which a service can be asked that listens at `listen`.
-pub(super) fn base(listen: SocketAddr) -> anyhow::Result<Url> {
+pub(super) fn base(listen: SocketAddr, is_tls: bool) -> anyhow::Result<Url> {
     ensure!(listen.port() != 0, "the service listens on a port of its own choice: use --url");
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -66,7 +84,8 @@ pub(super) fn base(listen: SocketAddr) -> anyhow::Result<Url> {
         ip => ip,
     };
     let address = SocketAddr::new(ip, listen.port());
-    Url::parse(&format!("http://{address}/")).context("cannot build the address to ask at")
+    let scheme = if is_tls { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{address}/")).context("cannot build the address to ask at")
 }
 
 async fn ask_within(limit: Duration, url: &Url) -> anyhow::Result<()> {
@@ -81,7 +100,10 @@ async fn ask_within(limit: Duration, url: &Url) -> anyhow::Result<()> {
 
 /// Sends one GET and gives the status of the answer.
 async fn ask(url: &Url) -> anyhow::Result<u16> {
-    ensure!(url.scheme() == "http", "only an http:// address can be asked");
+    if url.scheme() == "https" {
+        return ask_with_tls(url).await;
+    }
+    ensure!(url.scheme() == "http", "only an http:// or https:// address can be asked");
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         bail!("the address has no host");
     };
@@ -94,6 +116,19 @@ async fn ask(url: &Url) -> anyhow::Result<u16> {
     );
     stream.write_all(request.as_bytes()).await.context("cannot ask")?;
     status_of(stream).await.context("cannot read the answer")
+}
+
+/// The same with TLS.
+async fn ask_with_tls(url: &Url) -> anyhow::Result<u16> {
+    let builder = reqwest::Client::builder().no_proxy().redirect(Policy::none());
+    let client = tls::trusting_this_machine(builder.user_agent("alertloop-health"), url);
+    let client = client.build().context("cannot prepare a connection")?;
+    let answer = client
+        .get(url.clone())
+        .send()
+        .await
+        .map_err(|fault| anyhow!(innermost(&fault)).context("cannot ask"))?;
+    Ok(answer.status().as_u16())
 }
 
 /// Reads as far as the status: `HTTP/1.1 200`.
@@ -123,7 +158,7 @@ mod tests {
             ("[fe80::1]:8080", Some("http://[fe80::1]:8080/livez")),
             ("0.0.0.0:0", None),
         ] {
-            let url = livez(listen.parse().unwrap()).ok();
+            let url = livez(listen.parse().unwrap(), false).ok();
             assert_eq!(url.as_ref().map(Url::as_str), want, "{listen}");
         }
     }
@@ -131,7 +166,7 @@ mod tests {
     /// Answers one question with `parts`, each sent by itself, and gives the question.
     async fn asked(parts: &'static [&'static str]) -> (anyhow::Result<()>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = livez(listener.local_addr().unwrap()).unwrap();
+        let url = livez(listener.local_addr().unwrap(), false).unwrap();
         let service = async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut question = Vec::new();
@@ -165,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_at_home_is_said_in_one_line() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = livez(listener.local_addr().unwrap()).unwrap();
+        let url = livez(listener.local_addr().unwrap(), false).unwrap();
         drop(listener);
         let fault = ask(&url).await.unwrap_err();
         let fault = format!("{fault:#}");
@@ -175,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_does_not_answer_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = livez(listener.local_addr().unwrap()).unwrap();
+        let url = livez(listener.local_addr().unwrap(), false).unwrap();
         let fault = ask_within(Duration::from_millis(10), &url).await.unwrap_err();
         assert_eq!(fault.to_string(), "no answer in 0 s");
     }

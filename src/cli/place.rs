@@ -40,6 +40,12 @@ pub(super) struct Place {
         help = "File that holds its password [env: ALERTLOOP_ADMIN_PASSWORD_FILE]"
     )]
     admin_password_file: Option<String>,
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "The service's certificate, if it has one [env: ALERTLOOP_TLS_CERT]"
+    )]
+    tls_cert: Option<String>,
     #[arg(long, value_name = "VALUE", help = "TOML file with settings [env: ALERTLOOP_CONFIG]")]
     config: Option<String>,
 }
@@ -52,6 +58,7 @@ impl Place {
             ("MALCOLM_API_PREFIX", &self.malcolm_api_prefix),
             ("ALERTLOOP_ADMIN_USER", &self.admin_user),
             ("ALERTLOOP_ADMIN_PASSWORD_FILE", &self.admin_password_file),
+            ("ALERTLOOP_TLS_CERT", &self.tls_cert),
             ("ALERTLOOP_CONFIG", &self.config),
         ];
         let given = given.into_iter().filter_map(|(name, text)| Some((name, text.clone()?)));
@@ -90,7 +97,7 @@ pub(super) fn reach(place: &Place) -> anyhow::Result<Reached> {
     match Spool::open(dir, local.spool_max_bytes) {
         Ok(spool) => Ok(Reached::File(spool, local)),
         Err(OpenError::Locked { .. }) => {
-            let url = health::base(local.listen)?;
+            let url = health::base(local.listen, local.is_tls)?;
             Ok(Reached::Service(url, local))
         }
         Err(fault) => Err(fault.into()),

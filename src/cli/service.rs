@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
-use crate::secrets::Login;
+use crate::{secrets::Login, tls};
 
 /// How long it may take to connect. There is no other limit: a replay of many takes its time.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ impl Service {
         // A proxy's request does not count as one of this machine; the login goes to nobody else.
         let builder = Client::builder().no_proxy().redirect(Policy::none());
         let builder = builder.connect_timeout(CONNECT).user_agent("alertloop");
+        let builder = tls::trusting_this_machine(builder, url);
         let client = builder.build().context("cannot prepare a connection")?;
         Ok(Self { client, base, login })
     }
@@ -111,7 +112,7 @@ pub(super) async fn json<T: DeserializeOwned>(response: Response) -> anyhow::Res
 }
 
 /// The last cause of an error: the outer ones repeat the whole address.
-fn innermost(fault: &reqwest::Error) -> String {
+pub(super) fn innermost(fault: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = fault;
     while let Some(next) = cause.source() {
         cause = next;

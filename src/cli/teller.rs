@@ -26,7 +26,7 @@ impl Teller {
             Some(url) => url.clone(),
             // Where it listens on a port of its own choice, nobody can know whether it runs.
             None if config.listen.port() == 0 => return Ok(Self { service: None, must }),
-            None => health::base(config.listen)?,
+            None => health::base(config.listen, config.locks.tls.is_some())?,
         };
         let service = Service::new(&url, &config.api_prefix, config.admin.clone())?;
         Ok(Self { service: Some(service), must })

@@ -108,6 +108,13 @@ pub(super) fn body_limit(text: &str) -> Result<usize, &'static str> {
     units::bytes(text).and_then(|bytes| usize::try_from(bytes).map_err(|_| "is too large"))
 }
 
+pub(super) fn count(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(count @ 1..=1_000_000) => Ok(count),
+        _ => Err("needs a whole number, 1 to 1000000"),
+    }
+}
+
 pub(super) fn days(text: &str) -> Result<u32, &'static str> {
     match text.parse() {
         Ok(days @ 0..=3_650) => Ok(days),

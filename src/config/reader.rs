@@ -24,6 +24,8 @@ use crate::{
     telemetry::LogSettings,
 };
 
+mod locks;
+
 const GRAYLOG: &str = "ALERTLOOP_GRAYLOG_URL";
 const NTOPNG_VERSION: &str = "ALERTLOOP_NTOPNG_VERSION";
 const REDIS: &str = "ALERTLOOP_NTOPNG_REDIS_URL";
@@ -70,6 +72,7 @@ where
         let token_parameter = self.parse("ALERTLOOP_TOKEN_PARAMETER", parse::parameter);
         let intake_open = self.parse("ALERTLOOP_INTAKE_OPEN", units::truth);
         let admin = self.admin();
+        let locks = self.locks();
         let webhook_url = self.parse("ALERTLOOP_WEBHOOK_URL", parse::webhook_url);
         let graylog_url = self.graylog_url();
         let ntopng_version = self.ntopng_version();
@@ -109,6 +112,7 @@ where
             token_parameter: token_parameter?,
             intake_open: intake_open?,
             admin,
+            locks: locks?,
             webhook_url: webhook_url?,
             graylog_url,
             ntopng_version,
@@ -148,6 +152,7 @@ where
             listen: listen?,
             api_prefix: api_prefix?,
             admin,
+            is_tls: self.speaks_tls(),
             warnings: Vec::new(),
         })
     }
@@ -188,6 +193,12 @@ where
             provision: provision?,
             warnings: Vec::new(),
         })
+    }
+
+    /// Where we listen, and whether with TLS.
+    pub(super) fn own(&mut self) -> Option<(SocketAddr, bool)> {
+        let listen = self.listen();
+        Some((listen?, self.speaks_tls()))
     }
 
     pub(super) fn listen(&mut self) -> Option<SocketAddr> {
@@ -364,14 +375,13 @@ where
             (Some(text), None) => Some((name.to_owned(), text)),
             (None, Some(path)) => {
                 self.secret_files.push(PathBuf::from(path.trim()));
-                let text = self.utf8(&file, (self.read_file)(Path::new(path.trim())))?;
-                let text = text.strip_suffix('\n').unwrap_or(&text);
-                let text = text.strip_suffix('\r').unwrap_or(text);
-                if text.is_empty() {
-                    self.fault(&file, "the file is empty");
-                    return None;
-                }
-                Some((file, text.to_owned()))
+                let read = (self.read_file)(Path::new(path.trim()));
+                let read = read.map_err(|fault| format!("cannot read the file: {fault}"));
+                let text = read.and_then(|bytes| {
+                    super::secret_text(bytes).map_err(|what| format!("the file {what}"))
+                });
+                let text = self.settle(&file, text)?;
+                Some((file, text))
             }
             (None, None) => None,
         }

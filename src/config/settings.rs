@@ -34,6 +34,7 @@ const STORE: &str = "Store";
 const RECORDS: &str = "Records";
 const INTAKE: &str = "Intake";
 const PAGE: &str = "Page and API";
+const LOCKS: &str = "Proxies, TLS and bounds";
 const PROVISIONING: &str = "Provisioning";
 const RECONCILING: &str = "Reconciling";
 const CALLBACKS: &str = "Callbacks";
@@ -207,6 +208,58 @@ pub static TABLE: &[Setting] = &[
         "User name for the page and the API; needs a password too",
     ),
     secret("ALERTLOOP_ADMIN_PASSWORD", PAGE, "Password for the page and the API"),
+    value(
+        "ALERTLOOP_TRUSTED_PROXIES",
+        "",
+        LOCKS,
+        "Addresses and networks of proxies whose X-Forwarded-User, -Roles and -For count, separated by commas",
+    ),
+    flag(
+        "ROLE_BASED_ACCESS",
+        "false",
+        LOCKS,
+        "Whether X-Forwarded-Roles decides what a user may do; else whoever such a proxy lets in may do everything, as in Malcolm",
+    ),
+    value("ROLE_ADMIN", "admin", LOCKS, "Role that may do everything"),
+    value("ROLE_READ_ACCESS", "read_access", LOCKS, "Role that may read"),
+    value(
+        "ROLE_READ_WRITE_ACCESS",
+        "read_write_access",
+        LOCKS,
+        "Role that may read, acknowledge, send again, and post alerts",
+    ),
+    value(
+        "ROLE_DASHBOARDS_READ_ALL_APPS_ACCESS",
+        "dashboards_read_all_apps_access",
+        LOCKS,
+        "Another role that may read",
+    ),
+    value(
+        "ROLE_DASHBOARDS_READ_WRITE_ALL_APPS_ACCESS",
+        "dashboards_read_write_all_apps_access",
+        LOCKS,
+        "Another role that may read, acknowledge, send again, and post alerts",
+    ),
+    value(
+        "ALERTLOOP_TLS_CERT",
+        "",
+        LOCKS,
+        "PEM file of our own certificate, and of those between it and its CA; with it we speak TLS alone",
+    ),
+    value("ALERTLOOP_TLS_KEY", "", LOCKS, "PEM file of that certificate's key"),
+    value(
+        "ALERTLOOP_TLS_CLIENT_CA",
+        "",
+        LOCKS,
+        "PEM file of the CAs of clients, who then need a certificate, unless they are on this machine",
+    ),
+    value("ALERTLOOP_MAX_CONNECTIONS", "4096", LOCKS, "How many connections may be open"),
+    value(
+        "ALERTLOOP_MAX_CONNECTIONS_PER_ADDRESS",
+        "1024",
+        LOCKS,
+        "How many of them may come from one address that is no trusted proxy's",
+    ),
     flag(
         "ALERTLOOP_PROVISION",
         "true",
@@ -379,6 +432,9 @@ pub fn unknown_variable(name: &str) -> Option<String> {
 /// What to say about a key of the configuration file that is not a setting.
 #[must_use]
 pub fn unknown_key(key: &str) -> String {
+    if key == "users" {
+        return format!("ALERTLOOP_CONFIG: {key} is not a setting; did you mean [[user]]?");
+    }
     if key == "callbacks" {
         return format!("ALERTLOOP_CONFIG: {key} is not a setting; did you mean [[callback]]?");
     }
@@ -435,7 +491,7 @@ mod tests {
         groups.dedup();
         assert_eq!(
             groups,
-            [STORE, RECORDS, INTAKE, PAGE, PROVISIONING, RECONCILING, CALLBACKS, PROCESS]
+            [STORE, RECORDS, INTAKE, PAGE, LOCKS, PROVISIONING, RECONCILING, CALLBACKS, PROCESS]
         );
     }
 

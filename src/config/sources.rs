@@ -82,7 +82,7 @@ impl Sources {
         };
         let mut seen = BTreeMap::new();
         for (key, value) in table {
-            if key == crate::callback::settings::KEY {
+            if key == crate::callback::settings::KEY || key == super::USER {
                 continue;
             }
             let Some(name) = settings::of_key(&key) else {

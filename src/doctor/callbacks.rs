@@ -1,7 +1,5 @@
 //! Whether the callbacks of the running service come through.
 
-use std::net::SocketAddr;
-
 use serde_json::Value;
 
 use super::{Report, Setup, heartbeat};
@@ -9,13 +7,13 @@ use super::{Report, Setup, heartbeat};
 /// The line `callbacks`, where some are configured.
 pub(super) async fn look(report: &mut Report, setup: &Setup) {
     if setup.callbacks > 0 {
-        let told = ask(setup.listen).await;
+        let told = ask(setup).await;
         judge(report, setup.callbacks, told.as_ref());
     }
 }
 
-async fn ask(listen: SocketAddr) -> Option<Value> {
-    let ready = heartbeat::ready(listen).await?;
+async fn ask(setup: &Setup) -> Option<Value> {
+    let ready = heartbeat::ready(setup).await?;
     ready.get("callbacks").filter(|callbacks| callbacks.is_object()).cloned()
 }
 

@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde_json::Value;
+use url::Url;
 
 use super::{Report, Setup};
-use crate::{heartbeat, opensearch::alerting::Monitor};
+use crate::{heartbeat, opensearch::alerting::Monitor, tls};
 
 /// How long the service may take to say how it is.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -29,7 +30,7 @@ pub(super) async fn look(report: &mut Report, setup: &Setup, monitors: &[Monitor
     let is_sent = monitors.iter().any(|one| one.is_enabled() && heartbeat::is_sender(&one.body));
     let is_expected = !setup.heartbeat.is_zero();
     if is_sent || is_expected {
-        let told = if is_expected { ask(setup.listen).await } else { Told::Nothing };
+        let told = if is_expected { ask(setup).await } else { Told::Nothing };
         judge(report, is_sent, is_expected, told);
     }
 }
@@ -60,21 +61,24 @@ fn judge(report: &mut Report, is_sent: bool, is_expected: bool, told: Told) {
     }
 }
 
-async fn ask(listen: SocketAddr) -> Told {
-    ready(listen).await.map_or(Told::Nothing, |ready| told(&ready))
+async fn ask(setup: &Setup) -> Told {
+    ready(setup).await.map_or(Told::Nothing, |ready| told(&ready))
 }
 
-/// What the service that listens there says of itself.
-pub(super) async fn ready(listen: SocketAddr) -> Option<Value> {
-    let mut address = listen;
+/// What the service says of itself that listens where ours does.
+pub(super) async fn ready(setup: &Setup) -> Option<Value> {
+    let mut address = setup.listen;
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => [127, 0, 0, 1].into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().ok()?;
-    let answer = client.get(format!("http://{address}/readyz")).send().await.ok()?;
+    let scheme = if setup.certificate.is_some() { "https" } else { "http" };
+    let url: Url = format!("{scheme}://{address}/readyz").parse().ok()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(LIMIT);
+    let client = tls::trusting_this_machine(client, &url).build().ok()?;
+    let answer = client.get(url).send().await.ok()?;
     let body = answer.bytes().await.unwrap_or_default();
     Some(serde_json::from_slice(&body).unwrap_or_default())
 }

@@ -7,7 +7,7 @@ use super::{Report, Setup, heartbeat};
 /// The lines `queue`, where lists are configured.
 pub(super) async fn look(report: &mut Report, setup: &Setup) {
     if setup.queues > 0 {
-        let told = heartbeat::ready(setup.listen).await;
+        let told = heartbeat::ready(setup).await;
         let told = told.and_then(|told| told["queues"].as_array().cloned());
         judge(report, setup.queues, told.as_deref());
     }

@@ -1,7 +1,9 @@
 //! What a request asks the JSON API for.
 
+use std::time::Duration;
+
 use axum::{
-    body::{self, Body},
+    body::{self, Body, Bytes},
     extract::{
         Path,
         rejection::{PathRejection, QueryRejection},
@@ -9,11 +11,14 @@ use axum::{
     http::{HeaderMap, header},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use super::ApiError;
 
 /// The largest selection, in bytes: some hundred thousand numbers.
 const SELECTION: usize = 4 << 20;
+/// How long a body may take.
+const WHOLE_BODY: Duration = Duration::from_secs(20);
 
 /// Refuses what does not say that it is JSON: a browser lets any page on the web post a form or plain
 /// text to us, with the login it knows or from this machine. For JSON it asks us first (a preflight),
@@ -31,10 +36,16 @@ pub(super) async fn selection<T: DeserializeOwned>(
     body: Body,
 ) -> Result<T, ApiError> {
     must_be_json(headers)?;
-    let bytes = body::to_bytes(body, SELECTION).await.map_err(|_| {
-        ApiError::BadRequest(format!("the selection did not come, or has over {SELECTION} bytes"))
-    })?;
+    let bytes = self::body(body, SELECTION).await?;
     serde_json::from_slice(&bytes).map_err(|fault| ApiError::BadRequest(fault.to_string()))
+}
+
+/// A body of at most `limit` bytes, that comes in time.
+pub(super) async fn body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let came = timeout(WHOLE_BODY, body::to_bytes(body, limit)).await;
+    came.map_err(|_| ApiError::TooSlow)?.map_err(|_| {
+        ApiError::BadRequest(format!("the body did not come, or has over {limit} bytes"))
+    })
 }
 
 /// An empty parameter is as good as none.

@@ -1,13 +1,10 @@
 //! Who asks, and what they may do: found out before a handler runs, so that none can forget it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
-use axum::{
-    extract::{ConnectInfo, FromRequestParts},
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 
-use super::{ApiError, State};
+use super::{ApiError, State, access::Denied};
 
 /// What somebody may do on the page and in the API; who may more may also do what comes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +26,18 @@ impl Role {
             Self::Operator => "operator",
             Self::Admin => "admin",
         }
+    }
+
+    /// Whether alerts may be posted with it, as Malcolm's roles may post to its API.
+    #[must_use]
+    pub fn may_post(self) -> bool {
+        self >= Self::Operator
+    }
+
+    /// By its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Reader, Self::Operator, Self::Admin].into_iter().find(|role| role.name() == name)
     }
 }
 
@@ -52,7 +61,7 @@ impl FromRequestParts<Arc<State>> for Reader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
-        admit(parts, state, Role::Reader).map(Self)
+        admit(parts, state, Role::Reader).await.map(Self)
     }
 }
 
@@ -60,7 +69,7 @@ impl FromRequestParts<Arc<State>> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
-        admit(parts, state, Role::Operator).map(Self)
+        admit(parts, state, Role::Operator).await.map(Self)
     }
 }
 
@@ -68,21 +77,30 @@ impl FromRequestParts<Arc<State>> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, ApiError> {
-        admit(parts, state, Role::Admin).map(Self)
+        admit(parts, state, Role::Admin).await.map(Self)
     }
 }
 
-/// Lets in who may do this.
-fn admit(parts: &Parts, state: &State, needed: Role) -> Result<Caller, ApiError> {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
-    let caller = peer.and_then(|peer| state.access.caller(&parts.headers, peer));
-    match caller {
-        Some(caller) if caller.role >= needed => Ok(caller),
-        Some(caller) => Err(ApiError::Forbidden { needed, has: caller.role }),
-        None if state.access.has_login() => Err(ApiError::Unauthorized),
-        None => {
-            let how = "the API is off: set ALERTLOOP_ADMIN_USER and ALERTLOOP_ADMIN_PASSWORD, or ask from this machine";
-            Err(ApiError::NotFound(how.to_owned()))
+/// Where a request came from, before any proxy's word is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
+/// Lets in who may do this; a change only where no page of another site had a browser ask for it.
+async fn admit(parts: &Parts, state: &State, needed: Role) -> Result<Caller, ApiError> {
+    // Nobody knows where a request came from that has none.
+    let Some(Peer(peer)) = parts.extensions.get().copied() else {
+        return Err(ApiError::Unauthorized);
+    };
+    let (access, headers) = (&state.access, &parts.headers);
+    let found = match access.caller(headers, peer) {
+        Ok(_) if !parts.method.is_safe() && access.is_of_other_site(headers, peer) => {
+            Err(Denied::OtherSite)
         }
+        Ok(caller) if caller.role < needed => Err(Denied::TooLittle { needed, has: caller.role }),
+        found => found,
+    };
+    match found {
+        Ok(caller) => Ok(caller),
+        Err(denied) => Err(access.refuse(denied, access.client(headers, peer)).await),
     }
 }

@@ -35,6 +35,27 @@ pub enum ApiError {
         /// The most that the caller has.
         has: Role,
     },
+    /// 403: the proxy let them in, with no role that is one here.
+    #[error(
+        "your roles (X-Forwarded-Roles) may do nothing here: it takes one of ROLE_ADMIN, ROLE_READ_WRITE_ACCESS, ROLE_DASHBOARDS_READ_WRITE_ALL_APPS_ACCESS, ROLE_READ_ACCESS, ROLE_DASHBOARDS_READ_ALL_APPS_ACCESS"
+    )]
+    NoRole,
+    /// 403: it did not come by way of a trusted proxy that tells a user, and there is no login.
+    #[error(
+        "come through the proxy, after its login: only what a proxy of ALERTLOOP_TRUSTED_PROXIES tells about a user is believed"
+    )]
+    NotByProxy,
+    /// 403: a page of another site had a browser send it.
+    #[error("a page of another site sent this; open the page of alertloop itself")]
+    OtherSite,
+    /// 429: too many wrong logins came from there. Senders of alerts never see it.
+    #[error(
+        "too many wrong logins came from your address; the next one is looked at in {seconds} s"
+    )]
+    TooManyGuesses {
+        /// After how many seconds.
+        seconds: u64,
+    },
     /// 404: there is no such thing, or it is not for this caller.
     #[error("{0}")]
     NotFound(String),
@@ -91,7 +112,10 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::NoRole | Self::NotByProxy | Self::OtherSite => {
+                StatusCode::FORBIDDEN
+            }
+            Self::TooManyGuesses { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -126,6 +150,9 @@ impl IntoResponse for ApiError {
             // The rest of the body is not read.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if let Self::TooManyGuesses { seconds } = &self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+        }
         match status {
             StatusCode::UNAUTHORIZED => {
                 let ways = HeaderValue::from_static(
@@ -154,6 +181,8 @@ mod tests {
             (stopped(), 503, true, false),
             (ApiError::TooLarge { limit: 1 }, 413, false, true),
             (ApiError::Unauthorized, 401, false, false),
+            (ApiError::TooManyGuesses { seconds: 7 }, 429, true, false),
+            (ApiError::OtherSite, 403, false, false),
         ] {
             let said = fault.to_string();
             let response = fault.into_response();

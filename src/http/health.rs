@@ -1,23 +1,20 @@
 //! Health: alive, ready (and why not), and the metrics.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
-    Json,
-    extract::{self, ConnectInfo, RawQuery},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    Extension, Json,
+    extract::{self, RawQuery},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use metrics::gauge;
 use serde_json::{Value, json};
 
-use super::{ApiError, State, status::Status};
+use super::{ApiError, State, caller::Peer, status::Status};
 use crate::{clock, spool::DeliveryStats, telemetry};
 
 /// What readiness tells besides what it finds out itself.
@@ -34,6 +31,12 @@ impl Readiness {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// While it stops every answer ends its connection, so that a proxy which keeps connections does
+    /// not send its next request into one that is being closed.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// Notes how far provisioning is.
     pub fn provisioning(&self, state: impl Into<String>) {
         *self.provisioning.lock().unwrap_or_else(PoisonError::into_inner) = Some(state.into());
@@ -43,19 +46,6 @@ impl Readiness {
     pub fn waits_for(&self, what: Option<String>) {
         *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
-}
-
-/// While it stops every answer ends its connection, so that a proxy which keeps connections does
-/// not send its next request into one that is being closed.
-pub async fn end_connections(
-    extract::State(state): extract::State<Arc<State>>,
-    mut response: Response,
-) -> Response {
-    if state.readiness.stopping.load(Ordering::Relaxed) {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    response
 }
 
 /// 200 while the process serves at all.
@@ -100,12 +90,12 @@ fn measure_callbacks(state: &State) -> rusqlite::Result<()> {
 /// The metrics as Prometheus reads them.
 pub async fn metrics(
     extract::State(state): extract::State<Arc<State>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Peer(peer)): Extension<Peer>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !state.access.may_watch(&headers, query.as_deref(), peer) {
-        return Err(ApiError::Unauthorized);
+    if let Err(denied) = state.access.watch(&headers, query.as_deref(), peer) {
+        return Err(state.access.refuse(denied, state.access.client(&headers, peer)).await);
     }
     let held = tokio::task::block_in_place(|| state.spool.stats())?;
     let age = |at: Option<jiff::Timestamp>| {

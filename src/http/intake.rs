@@ -1,7 +1,7 @@
 //! `POST /mapi/alert` and its kin: check, receive, keep, answer. The answer is 2xx only once the
 //! body is on disk; what it says is read later, so no bad body is ever lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -15,7 +15,7 @@ use metrics::counter;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{ApiError, State, kib};
+use super::{ApiError, State, access::Denied, caller::Peer, kib};
 use crate::{
     alert::Source,
     clock,
@@ -65,8 +65,13 @@ async fn take(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    if !state.access.may_post(&parts.headers, parts.uri.query()) {
-        return take_from_stranger(state, source, parts, body).await;
+    let Some(Peer(peer)) = parts.extensions.get().copied() else {
+        return Err(ApiError::Unauthorized);
+    };
+    match state.access.post(&parts.headers, parts.uri.query(), peer) {
+        Ok(()) => {}
+        Err(Denied::OtherSite) => return Err(ApiError::OtherSite),
+        Err(denied) => return take_from_stranger(state, source, (parts, body), denied, peer).await,
     }
     counter!(telemetry::RECEIVED).increment(1);
     let declared = content_length(&parts.headers);
@@ -108,9 +113,13 @@ async fn take(
 async fn take_from_stranger(
     state: &State,
     source: Option<Source>,
-    parts: Parts,
-    body: Body,
+    (parts, body): (Parts, Body),
+    denied: Denied,
+    peer: IpAddr,
 ) -> Result<Response, ApiError> {
+    let refused = async |denied| {
+        Err(state.access.refuse(denied, state.access.client(&parts.headers, peer)).await)
+    };
     let may_be_ntopngs = source.is_none_or(|source| source == Source::Ntopng);
     let declared = content_length(&parts.headers);
     let most = state.body_limit.min(LARGEST_OF_STRANGER);
@@ -119,7 +128,7 @@ async fn take_from_stranger(
         || encoding != Encoding::Identity
         || declared.is_some_and(|declared| declared == 0 || declared > most)
     {
-        return Err(ApiError::Unauthorized);
+        return refused(denied).await;
     }
     let permits = u32::try_from(kib(declared.unwrap_or(most))).unwrap_or(u32::MAX);
     let received = timeout(BODY_OF_STRANGER, async {
@@ -128,10 +137,17 @@ async fn take_from_stranger(
         read(body, most, declared).await.map(|body| (body, memory))
     });
     // Whatever is wrong with it, it had no secret.
-    let Ok(Ok((body, _memory))) = received.await else { return Err(ApiError::Unauthorized) };
-    let secret = intake::ntopng::secret::in_body(&body);
-    if !secret.is_some_and(|secret| state.access.admits(&secret)) {
-        return Err(ApiError::Unauthorized);
+    let Ok(Ok((body, memory))) = received.await else { return refused(denied).await };
+    match intake::ntopng::secret::in_body(&body) {
+        Some(secret) if state.access.admits(&secret) => {}
+        Some(wrong) => {
+            drop((body, memory));
+            return refused(Denied::Wrong(wrong.expose().as_bytes().to_vec())).await;
+        }
+        None => {
+            drop((body, memory));
+            return refused(denied).await;
+        }
     }
     counter!(telemetry::RECEIVED).increment(1);
     if intake::is_test_post(&body) {
