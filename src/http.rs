@@ -166,8 +166,6 @@ fn every_door(prefix: &str) -> Doors {
     doors.api(&GET, "/conditions", Needs::Reader, monitors::list);
     doors.api(&POST, "/conditions/{id}/enable", Needs::Admin, monitors::enable);
     doors.api(&POST, "/conditions/{id}/disable", Needs::Admin, monitors::disable);
-    doors.api(&GET, "/status", Needs::Reader, status::show);
-    doors.api(&GET, "/openapi.json", Needs::Reader, openapi::served(prefix));
     doors.api(&GET, "/dead-letters", Needs::Reader, dead_letters::list);
     doors.api(&GET, "/dead-letters/export", Needs::Reader, dead_letters::export);
     doors.api(&POST, "/dead-letters/replay", Needs::Operator, dead_letters::replay);
@@ -176,6 +174,8 @@ fn every_door(prefix: &str) -> Doors {
     doors.api(&GET, "/deliveries", Needs::Reader, deliveries::list);
     doors.api(&POST, "/deliveries/replay", Needs::Operator, deliveries::replay);
     doors.api(&GET, "/deliveries/{id}", Needs::Reader, deliveries::show);
+    doors.api(&GET, "/status", Needs::Reader, status::show);
+    doors.api(&GET, "/openapi.json", Needs::Reader, openapi::served(prefix));
     // Without a prefix, the API has the paths that the page would.
     if !prefix.is_empty() {
         page::doors(&mut doors);

@@ -19,25 +19,12 @@ use utoipa::{
     },
 };
 
-use super::caller::{Reader, Role};
+use super::{caller::Reader, doors::Needs};
 
 mod operations;
 mod shapes;
 
 const JSON: &str = "application/json";
-
-/// Who may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
-    /// Everybody.
-    Everybody,
-    /// Who has the intake secret.
-    Sender,
-    /// Who has the login or the intake secret.
-    Watcher,
-    /// Who has the login, with this role.
-    User(Role),
-}
 
 /// The routes as they are added.
 struct Document {
@@ -117,23 +104,23 @@ pub fn text(document: &OpenApi) -> String {
 struct Route {
     method: HttpMethod,
     path: String,
-    who: Who,
+    needs: Needs,
     operation: OperationBuilder,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
 
 impl Document {
     /// A route below the prefix.
-    fn route(&self, method: HttpMethod, path: &str, who: Who) -> Route {
-        self.bare(method, &format!("{}{path}", self.prefix), who)
+    fn describe(&self, method: HttpMethod, path: &str, needs: Needs) -> Route {
+        self.bare(method, &format!("{}{path}", self.prefix), needs)
     }
 
     /// A route that the prefix does not belong to.
-    #[expect(clippy::unused_self, reason = "it stands beside `route`")]
-    fn bare(&self, method: HttpMethod, path: &str, who: Who) -> Route {
+    #[expect(clippy::unused_self, reason = "it stands beside `describe`")]
+    fn bare(&self, method: HttpMethod, path: &str, needs: Needs) -> Route {
         let operation = OperationBuilder::new();
         let mut route =
-            Route { method, path: path.to_owned(), who, operation, schemas: Vec::new() };
+            Route { method, path: path.to_owned(), needs, operation, schemas: Vec::new() };
         for name in path.split('/').filter_map(|part| part.strip_prefix('{')) {
             let name = name.trim_end_matches('}');
             route = route.parameter(name);
@@ -260,24 +247,23 @@ impl Route {
         let requires = |names: &[&str]| -> Vec<_> {
             names.iter().map(|name| SecurityRequirement::new(*name, [] as [&str; 0])).collect()
         };
-        let (needs, text) = match self.who {
-            Who::Everybody => (Vec::new(), "Open to everybody.".to_owned()),
-            Who::Sender => (requires(&["secret"]), "Needs the intake secret.".to_owned()),
-            Who::Watcher => {
-                (requires(&["login", "secret"]), "Needs the login or the intake secret.".to_owned())
-            }
-            Who::User(role) => (requires(&["login"]), format!("Needs the role {}.", role.name())),
+        let securities = match self.needs {
+            Needs::Nothing => Vec::new(),
+            Needs::Secret => requires(&["secret"]),
+            Needs::SecretOrReader => requires(&["login", "secret"]),
+            Needs::Reader | Needs::Operator | Needs::Admin => requires(&["login"]),
         };
-        if self.who != Who::Everybody {
+        if self.needs != Needs::Nothing {
             self = self.refuses(401, "No secret or login, or a wrong one");
         }
-        if let Who::User(role) = self.who {
+        if matches!(self.needs, Needs::Reader | Needs::Operator | Needs::Admin) {
             self = self.refuses(404, "No such thing; or the API is off, as there is no login");
-            if role > Role::Reader {
-                self = self.refuses(403, "Known, but without the role that this needs");
-            }
         }
-        self.operation.securities(Some(needs)).description(Some(text)).build()
+        if matches!(self.needs, Needs::Operator | Needs::Admin) {
+            self = self.refuses(403, "Known, but without the role that this needs");
+        }
+        let text = format!("For: {}.", self.needs);
+        self.operation.securities(Some(securities)).description(Some(text)).build()
     }
 }
 

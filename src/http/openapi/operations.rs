@@ -3,11 +3,7 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod::{Get, Post, Put};
 
-use super::{
-    Document, Role,
-    Who::{Everybody, Sender, User, Watcher},
-    shapes,
-};
+use super::{Document, Needs, shapes};
 use crate::{
     acknowledge, dead_letters as letters, deliveries, engaged, history,
     http::{
@@ -17,9 +13,6 @@ use crate::{
     monitors,
 };
 
-const READER: super::Who = User(Role::Reader);
-const OPERATOR: super::Who = User(Role::Operator);
-const ADMIN: super::Who = User(Role::Admin);
 const NO_STORE: &str =
     "The store does not answer, and has not lately; Retry-After tells when to come again";
 const NO_SPOOL: &str = "The spool cannot be read or written";
@@ -41,7 +34,7 @@ fn intake(api: &mut Document) {
         (Post, "/alert/{source}", "postAlertOf", "Takes an alert of this source in"),
         (Put, "/alert/{source}", "putAlertOf", "The same, for senders that put"),
     ] {
-        let route = api.route(method, path, Sender).about("intake", id, what).any_body();
+        let route = api.describe(method, path, Needs::Secret).about("intake", id, what).any_body();
         let stored = json!({"result": {"_index": "arkime_sessions3-261122",
             "_id": "261122-4iCoGaIBdHdTp8SCmGsL", "_version": 1, "result": "created"}});
         let route = route
@@ -59,7 +52,7 @@ fn intake(api: &mut Document) {
 
 fn alerts(api: &mut Document) {
     let route = api
-        .route(Get, "/alerts", READER)
+        .describe(Get, "/alerts", Needs::Reader)
         .about("alerts", "listAlerts", "Alerts that are and were, those that began last first")
         .query::<history_http::Asked>()
         .answers::<history::Page>(200, "A page of them", Some(page()))
@@ -67,7 +60,7 @@ fn alerts(api: &mut Document) {
         .refuses(503, NO_STORE);
     api.add(route);
     let route = api
-        .route(Get, "/alerts/engaged", READER)
+        .describe(Get, "/alerts/engaged", Needs::Reader)
         .about("alerts", "listEngaged", "What is engaged now")
         .query::<engaged_http::Asked>()
         .answers::<engaged::Page>(200, "A page of them", None)
@@ -75,7 +68,7 @@ fn alerts(api: &mut Document) {
         .refuses(503, NO_STORE);
     api.add(route);
     let route = api
-        .route(Get, "/alerts/overview", READER)
+        .describe(Get, "/alerts/overview", Needs::Reader)
         .about("alerts", "countAlerts", "How many alerts began when, by severity")
         .query::<history_http::Counted>()
         .answers::<history::Overview>(200, "The counts", Some(overview()))
@@ -83,7 +76,7 @@ fn alerts(api: &mut Document) {
         .refuses(503, NO_STORE);
     api.add(route);
     let route = api
-        .route(Get, "/alerts/{id}", READER)
+        .describe(Get, "/alerts/{id}", Needs::Reader)
         .about(
             "alerts",
             "showAlert",
@@ -93,7 +86,7 @@ fn alerts(api: &mut Document) {
         .refuses(503, "The store does not answer, or the index of the record is closed or away");
     api.add(route);
     let route = api
-        .route(Post, "/alerts/{id}/acknowledge", OPERATOR)
+        .describe(Post, "/alerts/{id}/acknowledge", Needs::Operator)
         .about("alerts", "acknowledgeAlert", "Acknowledges an alert in OpenSearch")
         .empty_json()
         .answers::<acknowledge::Answered>(200, "It is acknowledged, by this call or before", None)
@@ -110,7 +103,7 @@ fn alerts(api: &mut Document) {
 
 fn conditions(api: &mut Document) {
     let route = api
-        .route(Get, "/conditions", READER)
+        .describe(Get, "/conditions", Needs::Reader)
         .about(
             "conditions",
             "listConditions",
@@ -126,7 +119,7 @@ fn conditions(api: &mut Document) {
         ("disable", "disableCondition", "Switches a monitor off, and changes nothing else of it"),
     ] {
         let route = api
-            .route(Post, &format!("/conditions/{{id}}/{verb}"), ADMIN)
+            .describe(Post, &format!("/conditions/{{id}}/{verb}"), Needs::Admin)
             .about("conditions", id, what)
             .empty_json()
             .answers::<monitors::Item>(200, "The monitor as it is now", None)
@@ -139,7 +132,7 @@ fn conditions(api: &mut Document) {
 
 fn deliveries(api: &mut Document) {
     let route = api
-        .route(Get, "/deliveries", READER)
+        .describe(Get, "/deliveries", Needs::Reader)
         .about("deliveries", "listDeliveries", "What callbacks were run, the newest first")
         .query::<deliveries_http::Asked>()
         .answers::<deliveries::Items>(200, "A page of them", None)
@@ -147,14 +140,14 @@ fn deliveries(api: &mut Document) {
         .refuses(503, NO_SPOOL);
     api.add(route);
     let route = api
-        .route(Get, "/deliveries/{id}", READER)
+        .describe(Get, "/deliveries/{id}", Needs::Reader)
         .about("deliveries", "showDelivery", "One delivery with its tries")
         .answers::<deliveries::Whole>(200, "The delivery", None)
         .refuses(400, MISASKED)
         .refuses(503, NO_SPOOL);
     api.add(route);
     let route = api
-        .route(Post, "/deliveries/replay", OPERATOR)
+        .describe(Post, "/deliveries/replay", Needs::Operator)
         .about("deliveries", "replayDeliveries", "Runs deliveries again")
         .body::<shapes::DeliverySelection>()
         .answers::<shapes::DeliveriesReplayed>(200, "How many", Some(json!({"replayed": 2})))
@@ -166,7 +159,7 @@ fn deliveries(api: &mut Document) {
 
 fn dead_letters(api: &mut Document) {
     let route = api
-        .route(Get, "/dead-letters", READER)
+        .describe(Get, "/dead-letters", Needs::Reader)
         .about("dead letters", "listDeadLetters", "What was refused, the oldest first")
         .query::<letters_http::Asked>()
         .answers::<letters::Items>(200, "A page of them", None)
@@ -174,7 +167,7 @@ fn dead_letters(api: &mut Document) {
         .refuses(503, NO_SPOOL);
     api.add(route);
     let route = api
-        .route(Get, "/dead-letters/export", READER)
+        .describe(Get, "/dead-letters/export", Needs::Reader)
         .about(
             "dead letters",
             "exportDeadLetters",
@@ -186,14 +179,14 @@ fn dead_letters(api: &mut Document) {
         .refuses(503, NO_SPOOL);
     api.add(route);
     let route = api
-        .route(Get, "/dead-letters/{id}", READER)
+        .describe(Get, "/dead-letters/{id}", Needs::Reader)
         .about("dead letters", "showDeadLetter", "One dead letter with its body")
         .answers::<letters::Whole>(200, "The dead letter", None)
         .refuses(400, MISASKED)
         .refuses(503, NO_SPOOL);
     api.add(route);
     let route = api
-        .route(Post, "/dead-letters/replay", OPERATOR)
+        .describe(Post, "/dead-letters/replay", Needs::Operator)
         .about("dead letters", "replayDeadLetters", "Has dead letters stored again")
         .body::<shapes::DeadLetterSelection>()
         .answers::<shapes::DeadLettersReplayed>(
@@ -206,7 +199,7 @@ fn dead_letters(api: &mut Document) {
         .refuses(503, NO_SPOOL);
     api.add(route);
     let route = api
-        .route(Post, "/dead-letters/drop", ADMIN)
+        .describe(Post, "/dead-letters/drop", Needs::Admin)
         .about("dead letters", "dropDeadLetters", "Removes dead letters for good")
         .body::<shapes::DeadLetterSelection>()
         .answers::<shapes::DeadLettersDropped>(200, "How many", Some(json!({"dropped": 2})))
@@ -218,19 +211,19 @@ fn dead_letters(api: &mut Document) {
 
 fn health(api: &mut Document) {
     let route = api
-        .route(Get, "/status", READER)
+        .describe(Get, "/status", Needs::Reader)
         .about("health", "status", "How this replica fares, whether it is ready or not")
         .answers::<status::Whole>(200, "The status", None);
     api.add(route);
     let route = api
-        .route(Get, "/openapi.json", READER)
+        .describe(Get, "/openapi.json", Needs::Reader)
         .about("health", "openapi", "This document")
         .answers_object("OpenAPI 3.1");
     api.add(route);
     for (path, id) in [("/ready", "ready"), ("/readyz", "readyz")] {
         let route = match path {
-            "/ready" => api.route(Get, path, Everybody),
-            _ => api.bare(Get, path, Everybody),
+            "/ready" => api.describe(Get, path, Needs::Nothing),
+            _ => api.bare(Get, path, Needs::Nothing),
         };
         let route = route
             .about("health", id, "Whether alerts can be kept, and what is wrong")
@@ -239,17 +232,17 @@ fn health(api: &mut Document) {
         api.add(route);
     }
     let route = api
-        .route(Get, "/ping", Everybody)
+        .describe(Get, "/ping", Needs::Nothing)
         .about("health", "ping", "What Malcolm's health checks ask for")
         .answers::<shapes::Pong>(200, "It is there", Some(json!({"ping": "pong"})));
     api.add(route);
     let route = api
-        .bare(Get, "/livez", Everybody)
+        .bare(Get, "/livez", Needs::Nothing)
         .about("health", "livez", "Whether the process serves at all")
         .answers_text("text/plain", "It does");
     api.add(route);
     let route = api
-        .bare(Get, "/metrics", Watcher)
+        .bare(Get, "/metrics", Needs::SecretOrReader)
         .about("health", "metrics", "The metrics, as Prometheus reads them")
         .answers_text("text/plain", "The metrics");
     api.add(route);
