@@ -15,7 +15,7 @@ use alertloop::{
     spool::Spool,
 };
 use opensearch::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -100,6 +100,11 @@ impl Bench {
         Lease::new(client.clone(), document, &ReplicaId::random(), lease::Timing::default())
     }
 
+    /// What it tells of itself.
+    pub fn detail(&self) -> Value {
+        json!(self.status.detail())
+    }
+
     /// The alerts in the spool with this id, in the order in which they came.
     pub fn kept(&self, id: &str) -> Vec<Alert> {
         let entries = self.spool.next_batch(0, 10_000, 1 << 22).expect("entries");
@@ -119,24 +124,24 @@ impl Bench {
             }
         };
         let waited = tokio::time::timeout(PATIENCE, kept).await;
-        waited.unwrap_or_else(|_| panic!("{id} does not come: {}", self.status.detail()))
+        waited.unwrap_or_else(|_| panic!("{id} does not come: {}", self.detail()))
     }
 
     /// Waits until it has looked twice more.
     pub async fn looked(&self) {
         for _ in 0..2 {
             self.looked_or_failed().await;
-            let trouble = self.status.detail()["trouble"].take();
+            let trouble = self.detail()["trouble"].take();
             assert!(trouble.is_null(), "it does not look: {trouble}");
         }
     }
 
     /// Waits until it has looked once more, or could not.
     pub async fn looked_or_failed(&self) {
-        let before = self.status.detail()["last"].clone();
+        let before = self.detail()["last"].clone();
         let begun = Instant::now();
-        while self.status.detail()["last"] == before && self.status.detail()["trouble"].is_null() {
-            assert!(begun.elapsed() < PATIENCE, "it does not look: {}", self.status.detail());
+        while self.detail()["last"] == before && self.detail()["trouble"].is_null() {
+            assert!(begun.elapsed() < PATIENCE, "it does not look: {}", self.detail());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
