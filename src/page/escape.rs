@@ -72,4 +72,36 @@ mod tests {
         }
         assert_eq!(plain("a\u{202e}<b>"), "a\\u{202e}<b>");
     }
+
+    #[test]
+    fn templates_take_nothing_as_it_is_but_what_we_have_drawn() {
+        let ours = [
+            "frame.now",
+            "began",
+            "row.created",
+            "finished",
+            "next_try",
+            "run.began",
+            "row.received",
+            "died",
+            "doctor.at",
+            "plan.at",
+            "ended",
+            "at",
+            "last",
+            "chart.svg()",
+            "list.rows(frame.base)",
+        ];
+        static TEMPLATES: include_dir::Dir<'_> =
+            include_dir::include_dir!("$CARGO_MANIFEST_DIR/src/page/templates");
+        for file in TEMPLATES.files() {
+            let text = file.contents_utf8().unwrap();
+            for place in text.split("{{").skip(1) {
+                let place = place.split("}}").next().unwrap().trim();
+                if let Some((what, _)) = place.split_once("|safe") {
+                    assert!(ours.contains(&what), "{}: {what}", file.path().display());
+                }
+            }
+        }
+    }
 }

@@ -110,7 +110,7 @@ pub async fn show(
             chart: counted.ok().map(|counted| Chart::of(&counted)),
             severities: Band::ALL,
             list: List {
-                name: "Last alerts",
+                name: "The ten alerts that began last",
                 rows,
                 none: if facts.store_trouble.is_some() {
                     "OpenSearch does not answer."

@@ -1,12 +1,13 @@
 //! How times, spans, numbers and severities are written for people. Pure.
 
-use askama::filters::{Escaper as _, HtmlSafe};
+use askama::filters::Escaper as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::escape::Html;
 
 /// A time, for `<time>`: what a machine reads, and what people do. In UTC; where a browser runs our
-/// script, it shows its own zone besides.
+/// script, it shows its own zone besides. Templates take it as it is (`safe`): what is not ours in it
+/// went through the escaper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct When(Option<Timestamp>, String);
 
@@ -47,9 +48,6 @@ impl std::fmt::Display for When {
         }
     }
 }
-
-// What is not ours in it goes through the escaper above.
-impl HtmlSafe for When {}
 
 /// How long something is ago, in the largest unit that says enough.
 #[must_use]

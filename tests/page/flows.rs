@@ -62,6 +62,7 @@ async fn every_page_is_sound_for_everybody_who_looks_at_it() {
     if axe_source.is_none() {
         crate::support::skip("the part of axe-core: ALERTLOOP_TEST_AXE names no axe.min.js");
     }
+    let mut found = Vec::new();
     let pages = PAGES.into_iter().chain([one.as_str(), record.as_str()]);
     for path in pages {
         for (width, scheme) in [(1_280, "light"), (1_280, "dark"), (360, "dark"), (360, "light")] {
@@ -70,13 +71,15 @@ async fn every_page_is_sound_for_everybody_who_looks_at_it() {
             let said = format!("{path}, {width} px, {scheme}");
             let wide = browser.eval("document.documentElement.scrollWidth").await;
             assert!(wide.as_u64().is_some_and(|wide| wide <= width.into()), "{said}: {wide} wide");
-            let found = axe(&mut browser, axe_source.as_deref()).await;
-            assert!(found.is_empty(), "{said}: {found:#?}");
+            for one in axe(&mut browser, axe_source.as_deref()).await {
+                found.push(format!("{said}: {one}"));
+            }
             assert_eq!(browser.eval("window.hurt").await, Value::Null, "{said}");
             let complaints = browser.complaints();
             assert!(complaints.is_empty(), "{said}: {complaints:#?}");
         }
     }
+    assert!(found.is_empty(), "{found:#?}");
     // A path that there is not is a page too.
     browser.goto(&app.url("/no-such-page")).await;
     assert!(browser.text().await.contains("There is nothing here"));

@@ -32,7 +32,7 @@ struct Nginx(Child);
 impl Drop for Nginx {
     fn drop(&mut self) {
         let id = self.0.id().to_string();
-        Command::new("kill").args(["-s", "QUIT", &id]).status().ok();
+        Command::new("kill").args(["-s", "TERM", &id]).status().ok();
         self.0.wait().ok();
     }
 }
