@@ -268,7 +268,8 @@ async fn handshakes_that_never_end_keep_no_sender_out() {
                         // The beginning of a record that never comes.
                         let _begun = stream.write_all(&[22, 3, 1, 2, 0, 1]).await;
                         done.fetch_add(1, Ordering::Relaxed);
-                        let wait = Duration::from_secs(if number % 2 == 0 { 20 } else { 1 });
+                        let wait =
+                            Duration::from_secs(if number.is_multiple_of(2) { 20 } else { 1 });
                         tokio::time::sleep(wait).await;
                     }
                 }
