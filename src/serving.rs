@@ -62,7 +62,6 @@ pub struct Busy(Arc<Place>);
 
 impl Busy {
     /// The same body, with which it ends.
-    #[must_use]
     pub fn until_the_end_of(self, body: Body) -> Body {
         Body::new(body.inspect_frame(move |_| {
             // It is here to be dropped with the body.
@@ -160,9 +159,9 @@ pub async fn serve(
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADER_COUNT);
     let service = router.into_make_service_with_connect_info::<Connection>();
-    let served = match tls {
+    let outcome = match tls {
         Some(tls) => server.map(|_| handshake::Handshake::new(tls)).serve(service).await,
         None => server.serve(service).await,
     };
-    served.context("the HTTP server")
+    outcome.context("the HTTP server")
 }

@@ -210,7 +210,6 @@ fn tell(material: &Material) {
 
 /// Has a client that asks our own service on this machine take any certificate: it is for the name
 /// that others use, and whoever can listen on a port of this machine needs none to deceive us.
-#[must_use]
 pub fn trusting_this_machine(builder: reqwest::ClientBuilder, url: &Url) -> reqwest::ClientBuilder {
     let is_here = match url.host() {
         Some(Host::Ipv4(ip)) => IpAddr::from(ip).is_loopback(),

@@ -105,9 +105,11 @@ impl Followed {
     /// What it holds, where that is new and good. What it held before holds on otherwise.
     fn text(&mut self, check: impl Fn(&str) -> Result<(), &'static str>) -> Option<String> {
         let read = config::secret_file(&self.file);
-        let read = read.and_then(|text| match text == self.seen {
-            true => Ok(None),
-            false => check(&text).map(|()| Some(text)).map_err(str::to_owned),
+        let read = read.and_then(|text| {
+            if text == self.seen {
+                return Ok(None);
+            }
+            check(&text).map(|()| Some(text)).map_err(str::to_owned)
         });
         match read {
             Ok(text) => {

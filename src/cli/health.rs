@@ -48,12 +48,11 @@ pub(super) struct HealthArgs {
 
 /// Exits with 0 when the answer is 200.
 pub(super) async fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
-    let url = match &args.url {
-        Some(url) => url.clone(),
-        None => {
-            let (listen, is_tls) = config::listen_address(&args.settings())?;
-            livez(listen, is_tls)?
-        }
+    let url = if let Some(url) = &args.url {
+        url.clone()
+    } else {
+        let (listen, is_tls) = config::listen_address(&args.settings())?;
+        livez(listen, is_tls)?
     };
     ask_within(LIMIT, &url).await?;
     Ok(ExitCode::SUCCESS)

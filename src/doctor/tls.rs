@@ -26,7 +26,7 @@ fn judge(report: &mut Report, ends: Option<Timestamp>, now: Timestamp) {
     let Some(ends) = ends else {
         return report.fail("tls", "the certificate cannot be read", MEND);
     };
-    let days = ends.duration_since(now).as_hours().div_euclid(24);
+    let days = ends.duration_since(now).as_secs().div_euclid(24 * 60 * 60);
     match days {
         ..0 => report.fail("tls", format!("our certificate ended at {ends}"), MEND),
         0..SOON => {

@@ -238,7 +238,7 @@ impl Access {
             }
             // All are compared, so that the time does not tell who is known.
             let fits = |so_far, known: &User| {
-                let fits = known.login.password.admits(&password) & (known.login.user == user);
+                let fits = known.login.password.admits(&password) && known.login.user == user;
                 if fits { Some(known.role) } else { so_far }
             };
             if let Some(role) = users.iter().fold(None, fits) {
@@ -278,9 +278,12 @@ impl Access {
         query: Option<&str>,
         peer: IpAddr,
     ) -> Result<(), Denied> {
-        match self.post(headers, query, peer) {
-            Ok(()) => Ok(()),
-            Err(_) => self.caller(headers, peer).map(|_| ()),
+        let Err(of_secret) = self.post(headers, query, peer) else { return Ok(()) };
+        match self.caller(headers, peer) {
+            Ok(_) => Ok(()),
+            // Where there is no login, the secret is asked for.
+            Err(Denied::Nobody | Denied::NotByProxy | Denied::Off) => Err(of_secret),
+            Err(denied) => Err(denied),
         }
     }
 
@@ -410,9 +413,10 @@ fn is_meant_for_here(headers: &HeaderMap) -> bool {
 }
 
 fn is_proxied(headers: &HeaderMap) -> bool {
-    ["x-forwarded-for", "x-forwarded-host", "x-real-ip", "forwarded", "via", proxies::USER]
-        .iter()
-        .any(|name| headers.contains_key(*name))
+    let tells = |name: &str| {
+        name.starts_with("x-forwarded-") || ["x-real-ip", "forwarded", "via"].contains(&name)
+    };
+    headers.keys().any(|name| tells(name.as_str()))
 }
 
 #[cfg(test)]

@@ -128,10 +128,13 @@ fn make_room(tallies: &mut HashMap<IpAddr, Tally>, now: Instant) {
     let mut all: Vec<f64> = tallies.values().map(|tally| tally.guesses(now)).collect();
     all.sort_by(f64::total_cmp);
     let middle = all[all.len() / 2];
-    let mut left = ADDRESSES / 2;
+    let above = all.iter().filter(|guesses| **guesses > middle).count();
+    let mut left = (ADDRESSES / 2).saturating_sub(above);
     tallies.retain(|_, tally| {
-        let stays = tally.guesses(now) >= middle && left > 0;
-        left -= usize::from(stays);
+        let guesses = tally.guesses(now);
+        let as_many = guesses >= middle && left > 0;
+        let stays = guesses > middle || as_many;
+        left -= usize::from(stays && guesses <= middle);
         stays
     });
 }

@@ -86,7 +86,7 @@ impl FromRequestParts<Arc<State>> for Admin {
 pub struct Peer(pub IpAddr);
 
 /// Lets in who may do this; a change only where no page of another site had a browser ask for it.
-async fn admit(parts: &mut Parts, state: &State, needed: Role) -> Result<Caller, ApiError> {
+async fn admit(parts: &Parts, state: &State, needed: Role) -> Result<Caller, ApiError> {
     // Nobody knows where a request came from that has none.
     let Some(Peer(peer)) = parts.extensions.get().copied() else {
         return Err(ApiError::Unauthorized);
@@ -100,11 +100,7 @@ async fn admit(parts: &mut Parts, state: &State, needed: Role) -> Result<Caller,
         found => found,
     };
     match found {
-        Ok(caller) => {
-            // For [`super::forgery::Posted`].
-            parts.extensions.insert(caller.clone());
-            Ok(caller)
-        }
+        Ok(caller) => Ok(caller),
         Err(denied) => Err(access.refuse(denied, access.client(headers, peer)).await),
     }
 }

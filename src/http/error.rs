@@ -48,9 +48,6 @@ pub enum ApiError {
     /// 403: a page of another site had a browser send it.
     #[error("a page of another site sent this; open the page of alertloop itself")]
     OtherSite,
-    /// 403: it is no form of ours, or one of long ago.
-    #[error("the form is none of ours, or an old one; open the page again, and repeat it there")]
-    Forged,
     /// 429: too many wrong logins came from there. Senders of alerts never see it.
     #[error(
         "too many wrong logins came from your address; the next one is looked at in {seconds} s"
@@ -103,11 +100,9 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden { .. }
-            | Self::NoRole
-            | Self::NotByProxy
-            | Self::OtherSite
-            | Self::Forged => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::NoRole | Self::NotByProxy | Self::OtherSite => {
+                StatusCode::FORBIDDEN
+            }
             Self::TooManyGuesses { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

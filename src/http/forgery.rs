@@ -5,21 +5,14 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Form,
-    extract::{FromRequest, Request},
-    http::{HeaderMap, header},
-};
-use serde::de::DeserializeOwned;
+use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq as _;
 
-use super::{ApiError, State, access::Access, caller::Caller};
+use super::{access::Access, caller::Caller};
 use crate::secrets::WebhookToken;
 
 /// The form field that carries it.
 pub const FIELD: &str = "form_token";
-/// The largest form, in bytes.
-const LARGEST_FORM: usize = 64 << 10;
 
 /// Makes and checks what forms carry. All replicas with the same intake secret agree on it.
 pub struct Forgery(Arc<Access>);
@@ -56,42 +49,6 @@ fn made_of(token: &WebhookToken, caller: &Caller) -> String {
     hash.update(&[u8::from(caller.name.is_some())]);
     hash.update(caller.name.as_deref().unwrap_or_default().as_bytes());
     hash.finalize().to_hex().to_string()
-}
-
-/// A form of ours. The handler takes [`super::caller::Operator`] or [`super::caller::Admin`] before
-/// it, which find out who the caller is.
-pub struct Posted<T>(pub T);
-
-impl<T: DeserializeOwned> FromRequest<Arc<State>> for Posted<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, ApiError> {
-        // Without a caller nobody has looked whether they may.
-        let caller = request.extensions().get::<Caller>().cloned().ok_or(ApiError::Unauthorized)?;
-        let (parts, body) = request.into_parts();
-        let bytes = super::asked::body(body, LARGEST_FORM).await?;
-        let (token, rest) = taken_apart(&bytes);
-        if !state.forgery.fits(&caller, &token) {
-            return Err(ApiError::Forged);
-        }
-        let request = Request::from_parts(parts, rest.into());
-        let form = Form::<T>::from_request(request, &()).await;
-        form.map(|Form(form)| Self(form)).map_err(|fault| ApiError::BadRequest(fault.body_text()))
-    }
-}
-
-/// What a form carries besides what it is for, and the form without it.
-fn taken_apart(bytes: &[u8]) -> (String, String) {
-    let mut token = String::new();
-    let mut rest = url::form_urlencoded::Serializer::new(String::new());
-    for (name, value) in url::form_urlencoded::parse(bytes) {
-        if name == FIELD {
-            token = value.into_owned();
-        } else {
-            rest.append_pair(&name, &value);
-        }
-    }
-    (token, rest.finish())
 }
 
 /// Whether a page of another site had a browser send this. `host` is what the browser asked for.
@@ -163,13 +120,6 @@ mod tests {
         second.admit("0123456789abcdef".parse().unwrap());
         assert!(one.fits(&caller, &other.token(&caller)));
         assert!(other.fits(&caller, &before), "a form that was open meanwhile");
-    }
-
-    #[test]
-    fn a_form_is_read_without_what_it_carries() {
-        let (token, rest) = taken_apart(b"id=1&form_token=abc&reason=a+b%26c&id=2");
-        assert_eq!((token.as_str(), rest.as_str()), ("abc", "id=1&reason=a+b%26c&id=2"));
-        assert_eq!(taken_apart(b"\xff=1").0, "");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use axum::{
 use metrics::gauge;
 use serde_json::{Value, json};
 
-use super::{ApiError, State, access::Denied, caller::Peer};
+use super::{ApiError, State, caller::Peer};
 use crate::{clock, heartbeat::Beat, spool::DeliveryStats, telemetry};
 
 /// What readiness tells besides what it finds out itself.
@@ -155,11 +155,6 @@ pub async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     if let Err(denied) = state.access.watch(&headers, query.as_deref(), peer) {
-        // Where there is no login, the secret is asked for.
-        let denied = match denied {
-            Denied::Off | Denied::NotByProxy => Denied::Nobody,
-            denied => denied,
-        };
         return Err(state.access.refuse(denied, state.access.client(&headers, peer)).await);
     }
     let held = tokio::task::block_in_place(|| state.spool.stats())?;

@@ -19,7 +19,7 @@ use super::{ApiError, State, access::Denied, caller::Peer, kib};
 use crate::{
     alert::Source,
     clock,
-    intake::{self, Encoding, Envelope},
+    intake::{self, Encoding, Envelope, Reading},
     receipt,
     record::{self, Receipt},
     secrets::WebhookToken,
@@ -40,6 +40,8 @@ const HEAD: usize = 4 << 10;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bodies up to this size are decoded for the answer's prediction of `_index` and `_id`.
 const PREDICTED: usize = 64 << 10;
+/// So much of one that is packed.
+const UNPACKED: usize = 256 << 10;
 
 /// Takes alerts whose body tells their source.
 pub async fn receive(
@@ -237,7 +239,10 @@ fn predict(state: &State, envelope: &Envelope) -> Option<(String, String)> {
     if !state.predicts || envelope.body.len() > PREDICTED {
         return None;
     }
-    let alert = intake::decode_for_name(envelope, state.reading())?;
+    // A packed body is not unpacked as a whole, where others wait: it may be a bomb.
+    let reading = state.reading();
+    let reading = Reading { limit: reading.limit.min(UNPACKED), ..reading };
+    let alert = intake::decode_for_name(envelope, reading)?;
     if alert.id.is_none() && alert.source.is_alerting() && state.ids_are_asked {
         return None;
     }

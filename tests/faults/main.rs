@@ -17,6 +17,7 @@ mod cluster;
 mod disk;
 mod effort;
 mod faulty_disk;
+mod floods;
 #[path = "../../benches/reconcile/ground.rs"]
 #[allow(dead_code, reason = "the benchmark uses the rest of it")]
 mod ground;
