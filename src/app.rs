@@ -177,8 +177,7 @@ impl App {
             let until = last.clone();
             parts.spawn(lasting(async move { reconciler.run(&until).await }, last.clone()));
         }
-        let (client, until) = (self.client.clone(), last.clone());
-        parts.spawn(lasting(async move { client.follow(&until).await }, last.clone()));
+        parts.spawn(follow(self.client.clone(), last.clone()));
         let preparation = preparation::Preparation {
             client: self.client,
             settings: provision_settings(&self.config),
@@ -415,6 +414,12 @@ fn failure_of(ended: Result<anyhow::Result<()>, JoinError>) -> anyhow::Error {
 async fn lasting(part: impl Future<Output = ()>, last: CancellationToken) -> anyhow::Result<()> {
     part.await;
     last.cancelled().await;
+    Ok(())
+}
+
+/// Keeps up with the files that let us in to the store.
+async fn follow(client: Client, until: CancellationToken) -> anyhow::Result<()> {
+    client.follow(&until).await;
     Ok(())
 }
 

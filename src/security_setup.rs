@@ -118,11 +118,11 @@ impl Plan {
         self.steps.iter().filter(|step| step.work.is_some()).count()
     }
 
-    /// Whether something was left as it is that an administrator should look at.
+    /// How much was left as it is that an administrator should look at.
     #[must_use]
-    pub fn warns(&self) -> bool {
-        let warns = |step: &Step| matches!(step.action, Action::Leave { warning: true, .. });
-        self.steps.iter().any(warns)
+    pub fn left(&self) -> usize {
+        let is_left = |step: &&Step| matches!(step.action, Action::Leave { warning: true, .. });
+        self.steps.iter().filter(is_left).count()
     }
 }
 
@@ -132,11 +132,16 @@ impl fmt::Display for Plan {
             writeln!(f, "{step}")?;
         }
         match (self.to_do(), self.applied) {
-            (0, _) => writeln!(f, "Nothing is to do."),
-            (count, true) => writeln!(f, "Done: {count}."),
+            (0, _) if self.left() > 0 => {}
+            (0, _) => writeln!(f, "Nothing is to do.")?,
+            (count, true) => writeln!(f, "Done: {count}.")?,
             (count, false) => {
-                writeln!(f, "To do: {count}. `alertloop security-setup apply` does it.")
+                writeln!(f, "To do: {count}. `alertloop security-setup apply` does it.")?;
             }
+        }
+        match self.left() {
+            0 => Ok(()),
+            count => writeln!(f, "Left as somebody made them, and to be looked at: {count}."),
         }
     }
 }
@@ -179,10 +184,7 @@ pub async fn look(
         steps.push(role::step(role, live.as_ref(), wanted.force));
     }
     let name = &wanted.user.name;
-    let live = match wanted.user.is_internal {
-        true => read(admin, Kind::User, name).await?,
-        false => None,
-    };
+    let live = if wanted.user.is_internal { read(admin, Kind::User, name).await? } else { None };
     let is_let_in = match (&wanted.user.login, &live) {
         (Some(login), Some(_)) => {
             Some(user::is_let_in(login, own).await.map_err(|fault| Fault::Store {

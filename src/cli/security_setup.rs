@@ -61,8 +61,10 @@ pub(super) struct SetupArgs {
         help = "Shipped role to give; may be given several times [default: alertloop, and alertloop_provisioning unless ALERTLOOP_PROVISION is false]"
     )]
     role: Vec<String>,
-    /// Give a user that is there the password of OPENSEARCH_CREDS_CONFIG_FILE, or a new one
-    #[arg(long)]
+    #[arg(
+        long,
+        help = "Give a user that is there the password of OPENSEARCH_CREDS_CONFIG_FILE, or a new one"
+    )]
     reset_password: bool,
     /// Take over roles that somebody edited
     #[arg(long)]
@@ -102,7 +104,7 @@ pub(super) async fn run(action: &Action) -> anyhow::Result<ExitCode> {
 
 /// What had to be left because somebody changed it needs a decision, so it is no success.
 fn ended(plan: &Plan) -> ExitCode {
-    ExitCode::from(u8::from(plan.applied && plan.warns()))
+    ExitCode::from(u8::from(plan.applied && plan.left() > 0))
 }
 
 fn wanted(args: &SetupArgs, settings: &SecuritySettings) -> anyhow::Result<Wanted> {

@@ -139,9 +139,10 @@ fn grants(substance: &Value) -> BTreeSet<String> {
             limit.as_str() != Some("") && limit.as_array().is_none_or(|list| !list.is_empty())
         });
         let limits: Vec<_> = limits.collect();
-        let limited = match limits.is_empty() {
-            true => String::new(),
-            false => format!(" (limited by {})", limits.join(", ")),
+        let limited = if limits.is_empty() {
+            String::new()
+        } else {
+            format!(" (limited by {})", limits.join(", "))
         };
         let actions = list(&part["allowed_actions"]);
         all.extend(actions.iter().map(|action| format!("{action} on {indices}{limited}")));

@@ -79,13 +79,12 @@ pub(super) fn steps(user: &OwnUser, live: Option<&Value>, is_let_in: Option<bool
                 action: Action::Create,
                 work: Some(Work::Write(path, login.clone())),
             });
-            let step = match live {
-                None => of_user(Action::Create, Some(Work::MakeUser(login))),
-                Some(_) => {
-                    let reason = "its password is set".to_owned();
-                    let action = Action::Update { reason, diff: Vec::new() };
-                    of_user(action, Some(Work::SetPassword(login)))
-                }
+            let step = if live.is_some() {
+                let reason = "its password is set".to_owned();
+                let action = Action::Update { reason, diff: Vec::new() };
+                of_user(action, Some(Work::SetPassword(login)))
+            } else {
+                of_user(Action::Create, Some(Work::MakeUser(login)))
             };
             file.into_iter().chain([step]).collect()
         }
