@@ -51,6 +51,7 @@ mod error;
 pub mod forgery;
 mod health;
 mod intake;
+pub mod prefer;
 
 pub use error::ApiError;
 pub use health::Readiness;
