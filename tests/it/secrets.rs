@@ -579,7 +579,6 @@ async fn faults_of_settings_repeat_no_secret() {
             "alertloop.toml",
             format!("[[callback]]\nname = \"x\"\ntype = \"http\"\nurl = \"http://u:{QUERY}@[a\""),
         ),
-        ),
         ("alertloop.toml", format!("[[callback]]\nname = \"x\"\ntype = \"{BEARER}\"")),
         (
             "alertloop.toml",
