@@ -8,6 +8,7 @@ use url::Url;
 
 pub mod bucket;
 pub mod crossing;
+pub mod link;
 pub mod occasion;
 
 use bucket::{About, Bucket};
@@ -235,7 +236,7 @@ impl Alert {
     /// Puts the source's own address before a path to the alert; where it is not known, so is not
     /// where to look.
     pub fn locate(&mut self, graylog: Option<&Url>) {
-        let Some(path) = self.url.take_if(|url| !is_address(url)) else { return };
+        let Some(path) = self.url.take_if(|url| !link::is_address(url)) else { return };
         let base = graylog.filter(|_| self.source == Source::Graylog);
         self.url = base.and_then(|base| base.join(&path).ok()).map(String::from);
     }
@@ -256,10 +257,6 @@ impl Alert {
             self.tags.push(tag);
         }
     }
-}
-
-fn is_address(url: &str) -> bool {
-    url.starts_with("https://") || url.starts_with("http://")
 }
 
 #[cfg(test)]

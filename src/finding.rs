@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::alert::link::turns_or_steers;
+
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,9 +106,7 @@ pub fn printable_lines(text: &str) -> String {
 fn shown(text: &str, may_stay: fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() && !may_stay(letter)
-            || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}')
-        {
+        if turns_or_steers(letter) && !may_stay(letter) {
             shown.extend(letter.escape_default());
         } else {
             shown.push(letter);
@@ -130,12 +130,12 @@ mod tests {
     #[test]
     fn a_finding_is_one_line_whatever_it_holds() {
         let mut all =
-            vec![Finding::ok("a.json", "fine"), Finding::warn("b", "x\n\u{1b}[2J", "do\r")];
+            vec![Finding::ok("a.json", "fine"), Finding::warn("b", "x\n\u{1b}[2J\u{2066}", "do\r")];
         assert_eq!(exit_code(&all), 0);
         all.push(Finding::fail("grö", "bad", "do"));
         assert_eq!(exit_code(&all), 1);
         let want = "ok    a.json  fine\n\
-                    warn  b       x\\n\\u{1b}[2J; to mend: do\\r\n\
+                    warn  b       x\\n\\u{1b}[2J\\u{2066}; to mend: do\\r\n\
                     FAIL  grö     bad; to mend: do\n";
         assert_eq!(All(all).to_string(), want);
     }

@@ -50,6 +50,7 @@ pub mod history;
 mod intake;
 mod monitors;
 pub mod openapi;
+pub mod prefer;
 pub mod proxies;
 pub mod status;
 

@@ -19,6 +19,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+mod one_line;
+
+use one_line::{Form, OneLine};
+
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -63,11 +67,17 @@ where
 {
     let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|_| anyhow!("the log filter cannot be read"))?;
-    let lines = fmt::layer().with_writer(writer);
+    let is_coloured = !json && io::stderr().is_terminal();
+    let form = match (json, is_coloured) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Coloured,
+        (false, false) => Form::Plain,
+    };
+    let lines = fmt::layer().with_writer(OneLine::over(writer, form));
     let lines = if json {
         lines.json().flatten_event(true).with_span_list(false).boxed()
     } else {
-        lines.with_ansi(io::stderr().is_terminal()).compact().boxed()
+        lines.with_ansi(is_coloured).compact().boxed()
     };
     Ok(registry().with(filter).with(lines))
 }
@@ -342,6 +352,21 @@ mod tests {
         assert_eq!(line["target"], "alertloop::telemetry::tests");
         let timestamp = line["timestamp"].as_str().unwrap();
         assert!(timestamp.parse::<jiff::Timestamp>().is_ok(), "{timestamp}");
+    }
+
+    #[test]
+    fn a_line_stays_a_line_whatever_stands_in_it() {
+        let speak = || {
+            let forged = "x\n2026-11-22T00:00:00Z ERROR forged\r\u{1b}[2J\u{202e}";
+            warn!(reason = %forged, rule = forged, "refused: {forged}");
+        };
+        for json in [true, false] {
+            let text = logged("info", json, speak);
+            assert!(text.ends_with('\n') && text.lines().count() == 1, "{text}");
+            assert!(!text.trim_end().contains(crate::alert::link::turns_or_steers), "{text:?}");
+        }
+        let line: Value = serde_json::from_str(&logged("info", true, speak)).unwrap();
+        assert!(line["reason"].as_str().unwrap().ends_with("\u{202e}"), "it is the same text");
     }
 
     #[test]

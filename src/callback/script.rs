@@ -67,8 +67,10 @@ impl Script {
     /// What it was given in secret, and may print.
     fn mask(&self) -> Mask {
         let mut mask = Mask::default();
-        for (_, value) in self.environment.iter().filter(|(name, _)| shown::is_secret(name)) {
-            mask.add(value.expose());
+        for (name, value) in &self.environment {
+            if shown::hides_value(name, value.expose()) {
+                mask.add(value.expose());
+            }
         }
         mask
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Notice;
 use crate::alert::{
-    Alert, Body,
+    Alert, Body, link,
     occasion::{Condition, Message, Stream},
 };
 
@@ -212,36 +212,8 @@ fn reason(alert: &Alert) -> Cow<'_, str> {
     }
 }
 
-/// Where to look at it: as the alert says, else the monitor's page below the address of Dashboards,
-/// as in the record.
+/// Where to look at it, as in the record; empty where nobody knows.
 #[must_use]
 pub fn url(alert: &Alert) -> Cow<'_, str> {
-    if let Some(url) = &alert.url {
-        return url.into();
-    }
-    let kind = if alert.is_composite { "workflow" } else { "monitor" };
-    match &alert.rule.id {
-        _ if !alert.source.is_alerting() => "".into(),
-        Some(id) => format!("/dashboards/app/alerting#/monitors/{id}?type={kind}").into(),
-        None => "/dashboards/app/alerting#/dashboard".into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::alert::Source;
-
-    #[test]
-    fn only_what_dashboards_knows_is_to_be_looked_at_there() {
-        for (source, want) in [
-            (Source::OpenSearch, "/dashboards/app/alerting#/dashboard"),
-            (Source::Reconciler, "/dashboards/app/alerting#/dashboard"),
-            (Source::Graylog, ""),
-            (Source::Ntopng, ""),
-            (Source::Alertmanager, ""),
-        ] {
-            assert_eq!(url(&Alert::of(source)), want, "{source}");
-        }
-    }
+    link::of(alert).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ use metrics::counter;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{ApiError, State, access::Denied, caller::Peer, kib};
+use super::{ApiError, State, access::Denied, caller::Peer, kib, prefer::wait};
 use crate::{
     alert::Source,
     clock,
@@ -36,8 +36,6 @@ const BODY_OF_STRANGER: Duration = Duration::from_secs(5);
 const LARGEST_OF_STRANGER: usize = 1 << 20;
 /// What is kept of a body that is too large.
 const HEAD: usize = 4 << 10;
-/// The longest wait that `Prefer: wait=N` can ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Bodies up to this size are decoded for the answer's prediction of `_index` and `_id`.
 const PREDICTED: usize = 64 << 10;
 /// So much of one that is packed.
@@ -291,50 +289,4 @@ fn content_length(headers: &HeaderMap) -> Option<usize> {
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-/// What `Prefer` asks for (RFC 7240): `respond-async`, or `wait=SECONDS`.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let preferences = values.flat_map(|value| value.split(','));
-    let mut asked = None;
-    for preference in preferences {
-        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "respond-async" => return Some(Duration::ZERO),
-            "wait" => {
-                let seconds = value.trim().trim_matches('"').parse::<f64>().ok();
-                let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-                asked = seconds.map(|seconds| {
-                    Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64()))
-                });
-            }
-            _ => {}
-        }
-    }
-    asked
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefer_says_how_long_to_wait() {
-        for (value, want) in [
-            ("respond-async", Some(0)),
-            ("wait=2", Some(2_000)),
-            ("return=minimal, wait=\"0.5\"", Some(500)),
-            ("wait=5, respond-async", Some(0)),
-            ("wait=1e9", Some(30_000)),
-            ("wait=-1", None),
-            ("wait=soon", None),
-            ("return=minimal", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("prefer", value.parse().unwrap());
-            assert_eq!(wait(&headers), want.map(Duration::from_millis), "{value}");
-        }
-        assert_eq!(wait(&HeaderMap::new()), None);
-    }
 }

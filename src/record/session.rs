@@ -19,6 +19,7 @@ use crate::{
     alert::{
         Alert, Body, Phase,
         bucket::{About, Bucket},
+        link,
     },
     lifecycle::{RECONCILED, nanoseconds},
 };
@@ -125,7 +126,7 @@ impl<'a> Session<'a> {
             sequence: alert.as_of.or(alert.end).unwrap_or(receipt.received).as_millisecond(),
             action: alert.phase.action(),
             hash: (!alert.is_reconciled).then_some(receipt.hash),
-            url: url(alert),
+            url: link::of(alert),
             id: alert.id.as_deref().unwrap_or(key),
             severity: alert.severity,
             risk_score: alert.severity,
@@ -196,21 +197,6 @@ fn json_text(session: &Session) -> String {
 /// RFC 3339 in UTC with milliseconds always: so texts sort as their instants do.
 pub fn text(at: Timestamp) -> String {
     format!("{at:.3}")
-}
-
-/// In Dashboards, where nothing else is said: but for what Dashboards does not know.
-fn url(alert: &Alert) -> Option<Cow<'_, str>> {
-    if alert.url.is_some() || !alert.source.is_alerting() {
-        return alert.url.as_deref().map(Cow::Borrowed);
-    }
-    let path = match &alert.rule.id {
-        Some(id) => {
-            let kind = if alert.is_composite { "workflow" } else { "monitor" };
-            format!("/dashboards/app/alerting#/monitors/{id}?type={kind}").into()
-        }
-        None => "/dashboards/app/alerting#/dashboard".into(),
-    };
-    Some(path)
 }
 
 /// The author's own text, else the body as it came where part of it could not be read.

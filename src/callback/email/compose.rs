@@ -13,7 +13,10 @@ use lettre::{
 };
 
 use super::Email;
-use crate::callback::{Notice, model::Model, template::Template};
+use crate::{
+    alert::link::turns_or_steers,
+    callback::{Notice, model::Model, template::Template},
+};
 
 /// The longest subject, in letters; more is cut.
 const SUBJECT: usize = 250;
@@ -121,11 +124,10 @@ pub fn shown(email: &Email, model: &Model, notice: &Notice) -> Result<String, St
     Ok(shown)
 }
 
-/// On one line: what breaks lines, or is no letter at all, becomes a space.
+/// On one line: what breaks lines, turns text around, or is no letter at all, becomes a space.
 fn line(text: &str, most: usize) -> String {
-    let is_break = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let words: Vec<&str> =
-        text.split(|c| is_break(c) || c == ' ').filter(|word| !word.is_empty()).collect();
+        text.split(|c| turns_or_steers(c) || c == ' ').filter(|word| !word.is_empty()).collect();
     let text = words.join(" ");
     match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),

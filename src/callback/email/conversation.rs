@@ -16,6 +16,7 @@ use lettre::{
 };
 
 use super::{Email, Login, Password, Security, compose};
+use crate::callback::mask::Mask;
 
 /// What the server said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -154,8 +155,13 @@ async fn log_in(server: &mut AsyncSmtpConnection, login: &Login) -> Result<Optio
         Password::Given(password) => password.expose().to_owned(),
         Password::File(path) => read(path.clone()).await?,
     };
+    // Some servers repeat what they refuse.
+    let mut mask = Mask::default();
+    mask.add(&password);
     let credentials = Credentials::new(login.user.clone(), password);
-    let reply = Reply::of(server.auth(&MECHANISMS, &credentials).await)?;
+    let reply = Reply::of(server.auth(&MECHANISMS, &credentials).await);
+    let reply = reply.map_err(|fault| mask.apply(fault, false))?;
+    let reply = Reply { text: mask.apply(reply.text, false), ..reply };
     Ok((!reply.is_good()).then_some(reply))
 }
 

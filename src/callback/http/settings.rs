@@ -8,7 +8,6 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
-use serde_json::Value;
 use url::Url;
 
 use super::{Http, Parts, headers};
@@ -155,8 +154,8 @@ impl Settings {
         };
         mask_address(&url, url_is_secret, &mut mask);
         for (name, value) in &all {
-            if shown::is_secret(name.as_str())
-                && let Ok(value) = str::from_utf8(value.as_bytes())
+            if let Ok(value) = str::from_utf8(value.as_bytes())
+                && shown::hides_value(name.as_str(), value)
             {
                 mask.add_header(value);
             }
@@ -178,13 +177,10 @@ impl Settings {
     }
 }
 
-/// Hides secrets, also as they stand in JSON.
 fn mask_of(secrets: [&Option<CallbackSecret>; 4]) -> Mask {
     let mut mask = Mask::default();
     for secret in secrets.into_iter().flatten() {
-        let json = Value::from(secret.expose()).to_string();
         mask.add(secret.expose());
-        mask.add(&json[1..json.len() - 1]);
     }
     mask
 }

@@ -20,6 +20,10 @@ const SECRET: [&str; 10] = [
 ];
 /// Keys that name something else, although they hold one of these words.
 const PLAIN: [&str; 4] = ["key", "signature_header", "cert", "ca"];
+/// Headers whose values are no secrets.
+const PLAIN_HEADERS: [&str; 3] = ["accept", "content-type", "user-agent"];
+/// A value of a header or a variable may be a secret from this length on, whatever its name, in bytes.
+const LONG: usize = 8;
 /// A longer text is cut, in bytes.
 const LONGEST: usize = 2_048;
 
@@ -33,7 +37,9 @@ pub fn shown(table: &DeTable) -> Value {
             ("headers" | "environment", DeValue::Table(table)) => {
                 let mask = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue>)| {
                     let name: &std::borrow::Cow<str> = name.get_ref();
-                    let value = if is_secret(name) { json!("***") } else { plain(value.get_ref()) };
+                    let value = value.get_ref();
+                    let hides = value.as_str().is_some_and(|text| hides_value(name, text));
+                    let value = if hides { json!("***") } else { plain(value) };
                     (name.to_string(), value)
                 };
                 Value::Object(table.iter().map(mask).collect())
@@ -47,9 +53,15 @@ pub fn shown(table: &DeTable) -> Value {
 }
 
 /// Whether the name of a key, a header or a variable says that its value is a secret.
-pub fn is_secret(name: &str) -> bool {
+fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET.iter().any(|word| name.contains(word))
+}
+
+/// Whether the value of a header or a variable is not shown: a name may say nothing about it.
+pub fn hides_value(name: &str, value: &str) -> bool {
+    let is_plain = || PLAIN_HEADERS.iter().any(|plain| plain.eq_ignore_ascii_case(name));
+    is_secret(name) || (value.len() >= LONG && !is_plain())
 }
 
 /// Whether a key of ours says where something is, and not what.

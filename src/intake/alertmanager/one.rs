@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{GRAFANA, TRUNCATED, fingerprint, group::Group, labels, severity, without_secrets};
 use crate::{
-    alert::{Alert, Named, Phase, Source},
+    alert::{Alert, Named, Phase, Source, link::is_address},
     intake::{Undecodable, lenient::Lenient},
 };
 
@@ -121,8 +121,7 @@ fn url(object: &Map<String, Value>, group: &Group) -> Option<String> {
 
 /// An address that a browser opens, without secrets.
 fn address(url: &str) -> Option<String> {
-    let is_address = url.starts_with("https://") || url.starts_with("http://");
-    is_address.then(|| without_secrets(url))
+    is_address(url).then(|| without_secrets(url))
 }
 
 /// Labels or annotations; what is empty is as good as none, as for Prometheus.

@@ -235,6 +235,11 @@ impl Process {
         format!("http://{}{path}", self.address)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has logged a line that begins so.
     pub fn has_said(&self, message: &str) -> bool {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -60,6 +60,8 @@ pub struct Reluctant {
 
 struct Shared {
     to: String,
+    /// Where requests go instead whose path has this in it.
+    elsewhere: Mutex<Option<(String, &'static str)>>,
     client: reqwest::Client,
     mood: watch::Sender<Mood>,
     random: Mutex<StdRng>,
@@ -73,6 +75,7 @@ impl Reluctant {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             to: store.url().to_owned(),
+            elsewhere: Mutex::default(),
             client: reqwest::Client::builder().no_proxy().build().expect("a client"),
             mood: watch::Sender::new(Mood::Honest),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
@@ -91,6 +94,12 @@ impl Reluctant {
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on requests with `path` in their path go to this server, not to the store.
+    pub fn send_to(&self, url: &str, path: &'static str) {
+        let mut elsewhere = self.shared.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        *elsewhere = Some((url.to_owned(), path));
     }
 
     /// From now on does this; requests whose answers are kept get them.
@@ -214,11 +223,22 @@ impl Shared {
 
     async fn pass_on(&self, request: &Request, body: Vec<u8>) -> (u16, String) {
         let method = request.method.parse().expect("a method");
-        let url = format!("{}{}", self.to, request.path);
+        let url = format!("{}{}", self.place_of(&request.path), request.path);
         let far = self.client.request(method, url).header("content-type", &request.content_type);
         let Ok(answer) = far.body(body).send().await else { return (502, String::new()) };
         let status = answer.status().as_u16();
         answer.text().await.map_or((502, String::new()), |text| (status, text))
+    }
+
+    fn place_of(&self, path: &str) -> String {
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*elsewhere {
+            Some((url, part)) if path.contains(part) => {
+                self.harm(1);
+                url.clone()
+            }
+            _ => self.to.clone(),
+        }
     }
 
     fn harm(&self, count: u64) {
