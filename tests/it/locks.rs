@@ -58,7 +58,7 @@ impl Visitor {
     }
 
     /// Through the proxy, as this user with these roles.
-    fn as_user(self, user: &str, roles: &str) -> Self {
+    fn told_to_be(self, user: &str, roles: &str) -> Self {
         self.says("x-forwarded-user", user).says("x-forwarded-roles", roles)
     }
 
@@ -229,7 +229,7 @@ async fn with_logins_nothing_is_open_that_the_table_does_not_say() {
         new("a wrong name", 8).basic("Ops", PASSWORD),
         new("two logins", 9).basic("ops", PASSWORD).basic("ops", PASSWORD),
         new("a login in the wrong words", 10).says("authorization", format!("ops:{PASSWORD}")),
-        new("a user without a proxy", 11).as_user("ops", "admin"),
+        new("a user without a proxy", 11).told_to_be("ops", "admin"),
         new("a forwarded loopback", 12).says("x-forwarded-for", "127.0.0.1"),
     ];
     visitors.extend(senders(|number| near(number).into()));
@@ -252,9 +252,9 @@ async fn without_a_login_nothing_is_open_but_to_this_machine() {
         Visitor::new("somebody here with another name for it", near(2))
             .says("host", "rebound.example"),
         Visitor::new("a proxy here", near(3)).says("x-forwarded-for", "192.0.2.7"),
-        Visitor::new("a user of an unknown proxy", near(4)).as_user("ops", "admin"),
+        Visitor::new("a user of an unknown proxy", near(4)).told_to_be("ops", "admin"),
         Visitor::new("somebody far away", far),
-        Visitor::new("a user far away", far).as_user("ops", "admin"),
+        Visitor::new("a user far away", far).told_to_be("ops", "admin"),
         Visitor::new("a login far away", far).basic("ops", PASSWORD),
         Visitor::new("a forwarded loopback far away", far).says("x-forwarded-for", "127.0.0.1"),
     ];
@@ -271,39 +271,45 @@ async fn behind_a_proxy_malcolms_roles_decide() {
     let app = start(&settings).await;
     let by = |who| Visitor::new(who, PROXY).says("x-forwarded-for", "198.51.100.7");
     let mut visitors = vec![
-        by("an admin").as_user("eve", "admin").known_as(Role::Admin),
-        by("an admin for a page elsewhere").as_user("eve", "admin").known_as(Role::Admin).forged(),
-        by("who reads and writes").as_user("eve", "read_write_access").known_as(Role::Operator),
+        by("an admin").told_to_be("eve", "admin").known_as(Role::Admin),
+        by("an admin for a page elsewhere")
+            .told_to_be("eve", "admin")
+            .known_as(Role::Admin)
+            .forged(),
+        by("who reads and writes").told_to_be("eve", "read_write_access").known_as(Role::Operator),
         by("who writes dashboards")
-            .as_user("eve", "upload,dashboards_read_write_all_apps_access")
+            .told_to_be("eve", "upload,dashboards_read_write_all_apps_access")
             .known_as(Role::Operator),
-        by("who reads").as_user("eve", "read_access").known_as(Role::Reader),
+        by("who reads").told_to_be("eve", "read_access").known_as(Role::Reader),
         by("who reads dashboards")
-            .as_user("eve", "dashboards_read_all_apps_access")
+            .told_to_be("eve", "dashboards_read_all_apps_access")
             .known_as(Role::Reader),
-        by("who sees visualizations").as_user("eve", "dashboards_read_access"),
-        by("an odd spelling").as_user("eve", "Admin"),
+        by("who sees visualizations").told_to_be("eve", "dashboards_read_access"),
+        by("an odd spelling").told_to_be("eve", "Admin"),
         by("a user without roles").says("x-forwarded-user", "eve"),
         by("roles without a user").says("x-forwarded-roles", "admin"),
-        by("an empty user").as_user("", "admin"),
-        by("two users").as_user("eve", "admin").says("x-forwarded-user", "eve"),
-        by("two users in one").as_user("eve,adam", "admin"),
-        by("roles twice").as_user("eve", "admin").says("x-forwarded-roles", "admin"),
+        by("an empty user").told_to_be("", "admin"),
+        by("two users").told_to_be("eve", "admin").says("x-forwarded-user", "eve"),
+        by("two users in one").told_to_be("eve,adam", "admin"),
+        by("roles twice").told_to_be("eve", "admin").says("x-forwarded-roles", "admin"),
         by("nobody"),
         by("a login through the proxy").basic("bob", PASSWORD).being(Role::Operator),
         by("a login beside a role that is none")
-            .as_user("eve", "upload")
+            .told_to_be("eve", "upload")
             .basic("ada", PASSWORD)
             .being(Role::Reader),
-        by("Malcolm's own login").as_user("eve", "admin").basic("eve", "x").known_as(Role::Admin),
+        by("Malcolm's own login")
+            .told_to_be("eve", "admin")
+            .basic("eve", "x")
+            .known_as(Role::Admin),
         by("a sender").says("x-alertloop-token", TOKEN).posting(),
-        Visitor::new("an admin by no proxy", near(1)).as_user("eve", "admin"),
+        Visitor::new("an admin by no proxy", near(1)).told_to_be("eve", "admin"),
         Visitor::new("a forwarded proxy", near(2))
-            .as_user("eve", "admin")
+            .told_to_be("eve", "admin")
             .says("x-forwarded-for", PROXY.to_string()),
     ];
     if let Some(far) = far() {
-        visitors.push(Visitor::new("an admin from far away", far).as_user("eve", "admin"));
+        visitors.push(Visitor::new("an admin from far away", far).told_to_be("eve", "admin"));
     }
     must_hold(app, &visitors).await;
 }
@@ -313,14 +319,14 @@ async fn whoever_malcolm_lets_in_may_do_everything_where_roles_do_not_count() {
     let app = start(&[("ALERTLOOP_TRUSTED_PROXIES", PROXY.to_string())]).await;
     let mut visitors = vec![
         Visitor::new("a user", PROXY).says("x-forwarded-user", "eve").known_as(Role::Admin),
-        Visitor::new("a user with a role", PROXY).as_user("eve", "upload").known_as(Role::Admin),
+        Visitor::new("a user with a role", PROXY).told_to_be("eve", "upload").known_as(Role::Admin),
         Visitor::new("nobody by the proxy", PROXY),
         Visitor::new("somebody on this machine", near(1)).being(Role::Admin),
-        Visitor::new("a user by no proxy", near(2)).as_user("eve", "admin"),
+        Visitor::new("a user by no proxy", near(2)).told_to_be("eve", "admin"),
     ];
     if let Some(far) = far() {
         visitors.push(Visitor::new("somebody far away", far));
-        visitors.push(Visitor::new("a user far away", far).as_user("eve", "admin"));
+        visitors.push(Visitor::new("a user far away", far).told_to_be("eve", "admin"));
     }
     must_hold(app, &visitors).await;
 }
@@ -401,9 +407,9 @@ async fn who_guesses_is_held_and_senders_are_not() {
         assert_eq!(Answer::of(letters(&guesser, "the old one")).await.status, 401);
     }
     assert_eq!(Answer::of(letters(&guesser, PASSWORD)).await.status, 200);
-    let guesses = (0..20).map(|guess| Answer::of(letters(&guesser, &format!("guess {guess}"))));
+    let tries = (0..20).map(|guess| Answer::of(letters(&guesser, &format!("guess {guess}"))));
     let statuses: Vec<u16> =
-        futures_util::future::join_all(guesses).await.iter().map(|answer| answer.status).collect();
+        futures_util::future::join_all(tries).await.iter().map(|answer| answer.status).collect();
     assert!(statuses.contains(&401) && statuses.contains(&429), "{statuses:?}");
     let held = Answer::of(letters(&guesser, PASSWORD)).await;
     assert_eq!(held.status, 429, "the right one tells nothing either");
