@@ -49,20 +49,20 @@ async fn a_bad_certificate_of_the_store_is_told_with_its_mend() {
         return skip("openssl makes no certificate");
     };
     let bare = |name: &str, subject: &str, more: &[&str]| {
-        let file = |end: &str| dir.path().join(format!("{name}.{end}"));
+        let at = |end: &str| dir.path().join(format!("{name}.{end}"));
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
             .args(["-subj", subject])
             .args(OF_NO_AUTHORITY)
             .args(more)
             .arg("-out")
-            .arg(file("crt"))
+            .arg(at("crt"))
             .arg("-keyout")
-            .arg(file("key"))
+            .arg(at("key"))
             .stderr(Stdio::null())
             .status();
         assert!(made.is_ok_and(|status| status.success()));
-        (file("crt"), file("key"))
+        (at("crt"), at("key"))
     };
     let nameless = bare("nameless", "/CN=127.0.0.1", &[]);
     let elsewhere = bare("elsewhere", "/CN=x", &["-addext", "subjectAltName=DNS:elsewhere"]);

@@ -207,7 +207,7 @@ async fn others(desk: &Desk<'_>) {
         shown(&desk.dir.path().join(name))
     };
     let wrong = file("wrong", "user: admin:hunter2-hunter2\n");
-    let own = shown(&Path::new(&desk.settings["OPENSEARCH_CREDS_CONFIG_FILE"]).to_path_buf());
+    let own = shown(Path::new(&desk.settings["OPENSEARCH_CREDS_CONFIG_FILE"]));
     for (arguments, want_code, want) in [
         (vec!["plan", "--admin-creds", &wrong], 1, "correct the administrator's login"),
         (vec!["plan", "--admin-creds", &own], 1, "restapi.roles_enabled"),

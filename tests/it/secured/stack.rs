@@ -23,7 +23,7 @@ const SHIPPED: [(&str, &str); 2] = [
     ("alerts.conf", include_str!("../../../docker/nginx-alertloop.conf")),
     ("page.conf", include_str!("../../../docker/nginx-alertloop-page.conf")),
 ];
-/// As Malcolm's nginx_auth_basic.conf, for a user who is an administrator there.
+/// As Malcolm's `nginx_auth_basic.conf`, for a user who is an administrator there.
 const AUTH: &str = "auth_basic \"Authentication Required\";
 auth_basic_user_file HTPASSWD;
 proxy_set_header X-Forwarded-User $remote_user;
