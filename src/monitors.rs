@@ -134,7 +134,9 @@ pub async fn list(
     let mut items: Vec<Item> =
         found.iter().map(|(family, monitor)| Item::of(*family, monitor)).collect();
     if let Some(desired) = &desired {
-        items.iter_mut().for_each(|item| describe(item, desired));
+        for item in &mut items {
+            describe(item, desired);
+        }
         items.extend(missing(&items, desired));
     }
     let monitors: Vec<&Monitor> = found.iter().map(|(_, monitor)| monitor).collect();
@@ -207,8 +209,8 @@ async fn runs(
         let Some(monitor) = monitors.iter().find(|one| item.id.as_ref() == Some(&one.id)) else {
             continue;
         };
-        let last = jobs.last_runs.get(&monitor.id).copied().flatten();
-        item.last_run = last.map(|at| format!("{at:.3}"));
+        let ran_at = jobs.last_runs.get(&monitor.id).copied().flatten();
+        item.last_run = ran_at.map(|at| format!("{at:.3}"));
         if !monitor.is_enabled() {
             continue;
         }

@@ -82,8 +82,8 @@ impl Item {
         let source = &hit["_source"];
         let event = &source["event"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let state = text(&event["action"]).unwrap_or_default();
-        let stands = matches!(state.as_str(), "engaged" | "acknowledged");
+        let action = text(&event["action"]).unwrap_or_default();
+        let stands = matches!(action.as_str(), "engaged" | "acknowledged");
         let news = text(&event["end"]);
         let provider = text(&event["provider"]).unwrap_or_default();
         let at = news.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
@@ -111,7 +111,7 @@ impl Item {
             news,
             message: text(&source["message"]).or(text(&source["error"]["message"])),
             url: text(&event["url"]),
-            state,
+            state: action,
         }
     }
 }
