@@ -32,7 +32,6 @@ use crate::{
     intake_token,
     lease::{self, Lease, ReplicaId},
     monitors::Monitors,
-    news::News,
     opensearch::Client,
     page, provision, queue,
     reconcile::{self, Reconciler},
@@ -130,8 +129,7 @@ impl App {
         let readiness = Arc::new(Readiness::default());
         let health = Arc::new(writer::Health::default());
         let (open_gate, gate) = watch::channel(None);
-        let (server, last) = (Handle::new(), CancellationToken::new());
-        let mut parts = JoinSet::new();
+        let (server, last, mut parts) = (Handle::new(), CancellationToken::new(), JoinSet::new());
 
         let (provisioned, is_provisioned) = watch::channel(false);
         let status = Arc::new(reconcile::Status::new(self.config.reconciles()));
@@ -144,11 +142,9 @@ impl App {
         let reading = self.read_queues(Arc::clone(&queues), taking.clone());
         parts.spawn(lasting(reading, last.clone()));
         let (ready, fares) = (Arc::clone(&readiness), Arc::clone(&health));
-        let news = Arc::new(News::default());
-        let state = self.state(ready, fares, status, callbacks, queues, Arc::clone(&news));
+        let state = self.state(ready, fares, status, callbacks, queues);
         let feed = Arc::clone(&state.page.feed);
-        let (telling, until) = (Arc::clone(&feed), last.clone());
-        parts.spawn(lasting(async move { telling.run(&until).await }, last.clone()));
+        parts.spawn(lasting(Arc::clone(&feed).run(last.clone()), last.clone()));
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         let router = http::router(state, &self.config.api_prefix);
@@ -163,8 +159,7 @@ impl App {
 
         let (spool, client) = (Arc::clone(&self.spool), self.client.clone());
         let writer = Writer::new(spool, client, writer_settings, gate, Arc::clone(&health));
-        let writer = writer.telling(news);
-        let until = last.clone();
+        let (writer, until) = (writer.telling(feed.news()), last.clone());
         parts.spawn(async move { writer.run(&until).await.context("the writer") });
 
         if let Some((dispatcher, runner)) = deciding {
@@ -202,9 +197,9 @@ impl App {
             () = stop.cancelled() => None,
             part = parts.join_next() => part,
         };
-        readiness.stop();
         // No answer lasts longer than those of open pages.
         feed.close();
+        readiness.stop();
         taking.cancel();
         let drain = self.config.drain;
         let grace = self.config.stop_grace.min(drain.saturating_sub(LAST_STEPS));
@@ -269,11 +264,11 @@ impl App {
         History::new(&self.client, settings).with_spool(spool, self.config.body_limit)
     }
 
-    fn page(&self, news: Arc<News>) -> page::Parts {
+    fn page(&self) -> page::Parts {
         let settings = history_settings(&self.config, self.naming.index.clone());
         let setup = doctor_setup(&self.config, None);
         page::Parts {
-            feed: Arc::new(page::Feed::new(&self.client, settings, news)),
+            feed: Arc::new(page::Feed::new(&self.client, settings)),
             set_up: page::SetUp::new(
                 &self.client,
                 setup,
@@ -369,7 +364,6 @@ impl App {
         reconciler: Arc<reconcile::Status>,
         callbacks: Arc<runner::Status>,
         queues: Arc<queue::Status>,
-        news: Arc<News>,
     ) -> Arc<http::State> {
         let asks = self.config.store_kind.is_opensearch();
         Arc::new(http::State {
@@ -387,7 +381,7 @@ impl App {
             engaged: self.engaged(),
             history: self.history(),
             monitors: Monitors::new(&self.client, provision_settings(&self.config)),
-            page: self.page(news),
+            page: self.page(),
             naming: self.naming.clone(),
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,

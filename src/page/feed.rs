@@ -92,18 +92,24 @@ pub struct Listener {
 impl Feed {
     /// A feed that does nothing yet; see [`Self::run`].
     #[must_use]
-    pub fn new(client: &Client, settings: history::Settings, news: Arc<News>) -> Self {
+    pub fn new(client: &Client, settings: history::Settings) -> Self {
         let process = format!("{:08x}", rand::rng().random::<u32>());
         Self {
             client: client.within(Duration::from_secs(5)),
             settings,
-            news,
+            news: Arc::default(),
             sender: broadcast::Sender::new(BEHIND),
             kept: Mutex::new(Kept { process, next: 1, events: VecDeque::new() }),
             streams: Arc::new(Semaphore::new(STREAMS)),
             wanted: Notify::new(),
             closed: CancellationToken::new(),
         }
+    }
+
+    /// What the writer tells it.
+    #[must_use]
+    pub fn news(&self) -> Arc<News> {
+        Arc::clone(&self.news)
     }
 
     /// Ends every stream, at once, and lets none begin.
@@ -140,7 +146,7 @@ impl Feed {
     }
 
     /// Looks for news while somebody listens, until `stop`.
-    pub async fn run(&self, stop: &CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(self.wanted.notified()).await.is_some() {
             self.news.want(true);
             let mut told = Told::default();
