@@ -171,11 +171,9 @@ pub fn router(state: Arc<State>, prefix: &str) -> Router {
         .with_state(state)
 }
 
-async fn unknown_route(uri: axum::http::Uri) -> impl IntoResponse {
-    let error = format!(
-        "no such route: {}; alerts go to POST /mapi/alert (see MALCOLM_API_PREFIX)",
-        uri.path()
-    );
+async fn unknown_route() -> impl IntoResponse {
+    // The path is not repeated: people put secrets into addresses.
+    let error = "no such route; alerts go to POST /mapi/alert (see MALCOLM_API_PREFIX)";
     (StatusCode::NOT_FOUND, Json(json!({ "error": error })))
 }
 

@@ -85,7 +85,7 @@ fn poison(value: &mut Value) {
     }
 }
 
-/// Posts all of them, and some that are no alerts; gives how many alerts they hold.
+/// Posts all of them, and some that are no alerts.
 pub async fn post_all(process: &Process) {
     for (path, message) in messages() {
         let status = post(process, path, message.to_string()).await;
@@ -185,7 +185,7 @@ async fn what_a_stranger_writes_is_text_in_records_mails_requests_programs_and_a
     let process = Process::serve(&settings);
     post_all(&process).await;
 
-    // Two of the messages hold two alerts.
+    // Two of the messages hold two alerts; the one that is over runs no callback.
     let records = store.wait_for_records(messages().len() + 2).await;
     for record in &records {
         is_text_in_a_record(record);
@@ -194,7 +194,7 @@ async fn what_a_stranger_writes_is_text_in_records_mails_requests_programs_and_a
         records.iter().map(|record| record["_source"]["rule"]["name"].to_string()).collect();
     assert!(names.iter().any(|name| name.contains("<script>")), "it came through: {names:?}");
     let done = |items: &[Value]| {
-        items.len() >= 4 * 9 && items.iter().all(|one| one["state"] == "delivered")
+        items.len() >= 4 * 8 && items.iter().all(|one| one["state"] == "delivered")
     };
     let delivered = deliveries(&process, "?limit=1000", done).await;
     let of = |name: &str| delivered.iter().filter(|one| one["callback"] == name).count();
@@ -397,7 +397,7 @@ async fn a_log_for_people_has_no_line_of_a_strangers() {
     let json = Process::serve(&settings);
     post_all(&json).await;
     let enough = |items: &[Value]| {
-        items.len() >= 4 * 9 && items.iter().all(|one| one["attempts"].as_u64().unwrap_or(0) > 0)
+        items.len() >= 4 * 8 && items.iter().all(|one| one["attempts"].as_u64().unwrap_or(0) > 0)
     };
     deliveries(&json, "?limit=1000", enough).await;
     json.signal("TERM");

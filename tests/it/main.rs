@@ -41,6 +41,7 @@ mod ntopng_sending;
 mod objects;
 mod outage;
 mod outcomes;
+mod promises;
 mod provision;
 mod queue;
 mod races;
@@ -54,3 +55,4 @@ mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;
 mod thresholds;
+mod worst_bodies;
