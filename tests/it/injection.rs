@@ -133,7 +133,7 @@ fn settings_of(
          sh -c 'echo \"$ALERT_RULE\"' >\"$n/quoted\"; echo \"$ALERT_MESSAGE\"",
     );
     let callbacks = format!(
-        r##"
+        r#"
 [[callback]]
 name = "mail"
 type = "email"
@@ -163,7 +163,7 @@ type = "script"
 program = "{}"
 directory = "{}"
 arguments = ["fixed"]
-"##,
+"#,
         receiver.url("hook"),
         receiver.url("chat"),
         script.display(),
