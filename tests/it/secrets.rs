@@ -238,7 +238,7 @@ fn add_spool(dir: &Path, seen: &mut Seen) {
     assert!(tables.len() > 5, "{tables:?}");
     for table in tables {
         let mut rows = spool.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-        let columns: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = rows.column_names().map(str::to_owned).collect();
         let mut rows = rows.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             for (nth, column) in columns.iter().enumerate().filter(|(_, name)| *name != "body") {
