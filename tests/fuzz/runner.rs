@@ -103,7 +103,7 @@ fn run_one(target: &Target, cases: u64) -> Outcome {
 fn run_case(target: &Target, case: &[u8]) -> Result<Duration, String> {
     let begun = work();
     let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(case)));
-    let took = work() - begun;
+    let took = work().saturating_sub(begun);
     let again = || format!("run it again with ALERTLOOP_FUZZ_REPLAY={}", kept(target, case));
     match outcome {
         Err(_) => Err(format!("{} fails; {}", target.name, again())),
@@ -146,7 +146,7 @@ pub fn sees_faults() {
     assert!(told(|_| panic!("as it should")).contains("fails"), "a panic is a fault");
     let works = |_: &[u8]| {
         let begun = work();
-        while work() - begun < MOST_WORK {
+        while work().saturating_sub(begun) < MOST_WORK {
             std::hint::black_box(0);
         }
     };

@@ -46,6 +46,7 @@ mod ntopng_sending;
 mod objects;
 mod outage;
 mod outcomes;
+mod promises;
 mod provision;
 mod queue;
 mod races;
@@ -59,3 +60,4 @@ mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;
 mod thresholds;
+mod worst_bodies;

@@ -65,24 +65,10 @@ fn secrets() -> Vec<Secret> {
     ]
 }
 
-/// A service with all of them, in the files and variables where they may stand.
-struct Ground {
-    dir: tempfile::TempDir,
-    settings: HashMap<String, String>,
-    secrets: Vec<Secret>,
-}
-
-impl Ground {
-    fn new(store: &Store, hooks: &str, mail: u16, redis: Option<u16>) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let script = program(
-            dir.path(),
-            "tells",
-            "cat; echo \"I was given $PAGER_TOKEN and have $(cat /proc/$$/environ | tr '\\0' ' ')\" >&2; exit 1",
-        );
-        let quoted = |text: &str| Value::from(text).to_string();
-        let callbacks = format!(
-            r#"
+/// A callback of each kind, with secrets in all places.
+fn callbacks(hooks: &str, mail: u16, script: &Path) -> String {
+    format!(
+        r#"
 [[callback]]
 name = "hook"
 type = "http"
@@ -123,13 +109,36 @@ type = "script"
 program = "{}"
 environment = {{ PAGER_TOKEN = "{VARIABLE}" }}
 "#,
-            quoted(BEARER),
-            quoted(SIGNING),
-            quoted(BASIC),
-            quoted(SHARED),
-            quoted(MAIL),
-            script.display(),
+        quoted(BEARER),
+        quoted(SIGNING),
+        quoted(BASIC),
+        quoted(SHARED),
+        quoted(MAIL),
+        script.display(),
+    )
+}
+
+/// A JSON string, as TOML has it too.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// A service with all of them, in the files and variables where they may stand.
+struct Ground {
+    dir: tempfile::TempDir,
+    settings: HashMap<String, String>,
+    secrets: Vec<Secret>,
+}
+
+impl Ground {
+    fn new(store: &Store, hooks: &str, mail: u16, redis: Option<u16>) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let script = program(
+            dir.path(),
+            "tells",
+            "cat; echo \"I was given $PAGER_TOKEN and have $(cat /proc/$$/environ | tr '\\0' ' ')\" >&2; exit 1",
         );
+        let callbacks = callbacks(hooks, mail, &script);
         let mut settings = settings_with(store, dir.path(), &callbacks);
         let file = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -149,21 +158,25 @@ environment = {{ PAGER_TOKEN = "{VARIABLE}" }}
         ] {
             settings.insert(name.to_owned(), value);
         }
-        let mut secrets = secrets();
+        let secrets = secrets();
         if let Some(port) = redis {
             let url = format!("redis://reader:{REDIS}@127.0.0.1:{port}/0");
             settings.insert("ALERTLOOP_NTOPNG_REDIS_URL".to_owned(), url);
         }
-        // A key of ours, of which no line may be seen.
-        if let Ok((cert, key)) = certificate(dir.path(), "store", &[]) {
+        Self { dir, settings, secrets }
+    }
+
+    /// With a key of its own, of which no line may be seen.
+    fn with_key(mut self) -> Self {
+        if let Ok((cert, key)) = certificate(self.dir.path(), "store", &[]) {
             let pem = fs::read_to_string(&key).expect("a key");
             let line = pem.lines().nth(1).expect("a line of base64").to_owned();
-            secrets.push(Secret::plain("the client key", &line));
+            self.secrets.push(Secret::plain("the client key", &line));
             let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
-            settings.insert("ALERTLOOP_OPENSEARCH_CERT".to_owned(), text(cert));
-            settings.insert("ALERTLOOP_OPENSEARCH_KEY".to_owned(), text(key));
+            self.settings.insert("ALERTLOOP_OPENSEARCH_CERT".to_owned(), text(cert));
+            self.settings.insert("ALERTLOOP_OPENSEARCH_KEY".to_owned(), text(key));
         }
-        Self { dir, settings, secrets }
+        self
     }
 
     /// Runs a command; what it prints is seen.
@@ -225,7 +238,7 @@ fn add_spool(dir: &Path, seen: &mut Seen) {
     assert!(tables.len() > 5, "{tables:?}");
     for table in tables {
         let mut rows = spool.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-        let columns: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = rows.column_names().map(str::to_owned).collect();
         let mut rows = rows.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             for (nth, column) in columns.iter().enumerate().filter(|(_, name)| *name != "body") {
@@ -270,7 +283,8 @@ async fn a_service_that_everybody_refuses_shows_no_secret() {
     let redis = redis!();
     let (echo, hooks, mail) =
         (Echo::start(401).await, Echo::start(400).await, MailEcho::start().await);
-    let ground = Ground::new(&Store::at(echo.url()), &hooks.url(), mail.port(), Some(redis.port()));
+    let ground = Ground::new(&Store::at(echo.url()), &hooks.url(), mail.port(), Some(redis.port()))
+        .with_key();
     let mut seen = Seen::default();
     let process = Process::serve(&ground.settings);
 
@@ -502,7 +516,7 @@ async fn a_refused_channel_shows_no_secret_of_it() {
 
 #[test]
 fn the_settings_as_debug_show_no_secret() {
-    let ground = Ground::new(&Store::away(), "http://127.0.0.1:1", 1, Some(1));
+    let ground = Ground::new(&Store::away(), "http://127.0.0.1:1", 1, Some(1)).with_key();
     let settings = &ground.settings;
     let config = Config::read(|name| settings.get(name).cloned(), |path| fs::read(path));
     let config = config.unwrap_or_else(|faults| panic!("{faults}"));

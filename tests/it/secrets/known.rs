@@ -25,7 +25,9 @@ impl Secret {
         let json = serde_json::Value::from(value).to_string();
         let json = json[1..json.len() - 1].to_owned();
         let debug = format!("{value:?}");
-        let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let of_byte =
+            |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+        let hex: String = value.bytes().flat_map(of_byte).flatten().collect();
         let every = |byte: u8| format!("%{byte:02X}");
         let percent: String = value
             .bytes()

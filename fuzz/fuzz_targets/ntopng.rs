@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|case: &[u8]| alertloop_fuzz::targets::bodies::ntopng(case));
