@@ -60,4 +60,3 @@ mod startup;
 #[allow(dead_code, reason = "the fault tests use the rest of it")]
 mod support;
 mod thresholds;
-mod worst_bodies;
