@@ -217,15 +217,7 @@ impl App {
         info!("the intake closes: requests in flight are finished");
         server.graceful_shutdown(Some(left.saturating_sub(LAST_STEPS)));
         let failure = ended.map(failure_of);
-        let drained = tokio::time::timeout(left, async {
-            // The intake ends before the writer, so that its last alerts still get their answers.
-            while server.connection_count() > 0 {
-                tokio::task::yield_now().await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            last.cancel();
-            while parts.join_next().await.is_some() {}
-        });
+        let drained = tokio::time::timeout(left, emptied(&server, &last, &mut parts));
         if drained.await.is_err() {
             warn!("not everything ended in time; what was acknowledged is in the spool");
         }
@@ -393,6 +385,20 @@ impl App {
             strangers: http::State::strangers(),
         })
     }
+}
+
+/// The intake ends before all else, so that its last alerts still get their answers.
+async fn emptied(
+    server: &Handle<serving::Connection>,
+    last: &CancellationToken,
+    parts: &mut JoinSet<anyhow::Result<()>>,
+) {
+    while server.connection_count() > 0 {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    last.cancel();
+    while parts.join_next().await.is_some() {}
 }
 
 /// Why a part ended that should not have.

@@ -55,6 +55,9 @@ pub fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
+    static TEMPLATES: include_dir::Dir<'_> =
+        include_dir::include_dir!("$CARGO_MANIFEST_DIR/src/page/templates");
+
     #[test]
     fn markup_is_text_and_what_hides_is_shown() {
         for (text, want) in [
@@ -92,8 +95,6 @@ mod tests {
             "chart.svg()",
             "list.rows(frame.base)",
         ];
-        static TEMPLATES: include_dir::Dir<'_> =
-            include_dir::include_dir!("$CARGO_MANIFEST_DIR/src/page/templates");
         for file in TEMPLATES.files() {
             let text = file.contents_utf8().unwrap();
             for place in text.split("{{").skip(1) {

@@ -47,7 +47,7 @@ async fn refresh(store: &Store) {
 }
 
 async fn fill(store: &Store) {
-    let mut all = vec![
+    let mut all = [
         record("a", "engaged", ("ntopng", 80), (10, 1)),
         record("b", "released", ("ntopng", 60), (20, 2)),
         record("c", "acknowledged", ("malcolm", 100), (30, 3)),
@@ -208,9 +208,8 @@ async fn one_alert_is_told_with_all_that_is_known_of_it() {
         assert_eq!(get(&app, &path).await["alert"], odd, "{path}");
     }
     let released = get(&app, &format!("/mapi/alerts/{DAY}-b")).await;
-    let stages: Vec<_> = released["stages"].as_array().expect("stages").iter().collect();
-    let states: Vec<_> =
-        stages.iter().map(|stage| stage["state"].as_str().expect("text")).collect();
+    let stages = released["stages"].as_array().expect("stages").iter();
+    let states: Vec<_> = stages.map(|stage| stage["state"].as_str().expect("text")).collect();
     assert_eq!(states, ["engaged", "received", "released"]);
     assert_eq!(released["record"]["rule"]["name"], "rule ntopng");
     // By the alert's own id, in another index than today's; with a slash at the end.

@@ -1,4 +1,4 @@
-//! A real Chromium, without a window, driven over the pipe of its DevTools protocol
+//! A real Chromium, without a window, driven over the pipe of its `DevTools` protocol
 //! (`--remote-debugging-pipe`: JSON messages, each ended by a zero byte, on descriptors 3 and 4).
 
 use std::{
@@ -168,12 +168,6 @@ impl Browser {
     /// Switches JavaScript off.
     pub async fn without_scripts(&mut self) {
         self.call("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
-    }
-
-    /// A picture of the whole page, as PNG in Base64.
-    pub async fn picture(&mut self) -> String {
-        let taken = self.call("Page.captureScreenshot", json!({"format": "png"})).await;
-        taken["data"].as_str().expect("a picture").to_owned()
     }
 
     /// What the browser complained about since it was asked last: errors of scripts, and what our own

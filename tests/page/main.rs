@@ -35,6 +35,7 @@ macro_rules! browser {
 }
 
 /// An alert as the loopback monitor sends it; `id` is its own.
+#[must_use]
 pub fn alert(rule: &str, trigger: &str, severity: u8, id: &str) -> String {
     let now = jiff::Timestamp::now();
     let begin = now - jiff::SignedDuration::from_mins(1);
