@@ -209,8 +209,8 @@ async fn one_alert_is_told_with_all_that_is_known_of_it() {
     }
     let released = get(&app, &format!("/mapi/alerts/{DAY}-b")).await;
     let stages = released["stages"].as_array().expect("stages").iter();
-    let states: Vec<_> = stages.map(|stage| stage["state"].as_str().expect("text")).collect();
-    assert_eq!(states, ["engaged", "received", "released"]);
+    let told: Vec<_> = stages.map(|stage| stage["state"].as_str().expect("text")).collect();
+    assert_eq!(told, ["engaged", "received", "released"]);
     assert_eq!(released["record"]["rule"]["name"], "rule ntopng");
     // By the alert's own id, in another index than today's; with a slash at the end.
     let failed = get(&app, "/mapi/alerts/f/").await;
