@@ -24,7 +24,6 @@ pub mod http;
 mod jmte;
 mod joda;
 pub mod json;
-mod mask;
 pub mod matching;
 pub mod model;
 mod names;

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::secrets::Login;
+use crate::secrets::{Login, mask::Mask};
 
 pub mod access;
 pub mod acknowledging;
@@ -176,6 +176,8 @@ struct Door {
     transport: Transport,
     /// Sent besides a client certificate: the store decides which of the two it goes by.
     authorization: Option<HeaderValue>,
+    /// Proxies before a store may repeat what we sent.
+    mask: Mask,
 }
 
 impl Door {
@@ -198,7 +200,14 @@ impl Door {
         let transport =
             transport.map_err(|fault| anyhow!(tls::unprepared(&of_building(&fault))))?;
         let authorization = settings.login.as_ref().map(basic).transpose()?;
-        Ok(Self { transport, authorization })
+        let mut mask = Mask::default();
+        if let Some(login) = &settings.login {
+            mask.add(login.password.expose());
+        }
+        if let Some(value) = authorization.as_ref().and_then(|value| value.to_str().ok()) {
+            mask.add_header(value);
+        }
+        Ok(Self { transport, authorization, mask })
     }
 }
 
@@ -391,7 +400,11 @@ impl Client {
             .map_err(|fault| tls::unanswered(cause_of(&fault)))?;
         let status = response.status_code().as_u16();
         let bytes = response.bytes().await.map_err(|fault| tls::unanswered(cause_of(&fault)))?;
-        Ok((status, bytes))
+        if (200..300).contains(&status) {
+            return Ok((status, bytes));
+        }
+        let said = String::from_utf8_lossy(&bytes).into_owned();
+        Ok((status, door.mask.apply(said, false).into()))
     }
 }
 

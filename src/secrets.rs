@@ -1,5 +1,7 @@
 //! One newtype for each secret: two cannot be swapped, and none can be printed or serialised.
 
+pub mod mask;
+
 use std::{fmt, str::FromStr};
 
 use secrecy::{ExposeSecret, SecretString};

@@ -16,8 +16,11 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{Notice, Outcome, Ran, body::Body, how::Answered, mask::Mask};
-use crate::{clock, secrets::CallbackSecret};
+use super::{Notice, Outcome, Ran, body::Body, how::Answered};
+use crate::{
+    clock,
+    secrets::{CallbackSecret, mask::Mask},
+};
 
 pub mod settings;
 

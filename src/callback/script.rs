@@ -22,10 +22,12 @@ use tokio::{
 use super::{
     Notice, Outcome, Ran,
     body::{Body, Payload},
-    mask::Mask,
     settings::shown,
 };
-use crate::{alert::occasion::Occasion, secrets::CallbackSecret};
+use crate::{
+    alert::occasion::Occasion,
+    secrets::{CallbackSecret, mask::Mask},
+};
 
 pub mod settings;
 

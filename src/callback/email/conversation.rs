@@ -16,7 +16,7 @@ use lettre::{
 };
 
 use super::{Email, Login, Password, Security, compose};
-use crate::callback::mask::Mask;
+use crate::secrets::mask::Mask;
 
 /// What the server said.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -14,11 +14,10 @@ use super::{Http, Parts, headers};
 use crate::{
     callback::{
         body::{Body, Payload},
-        mask::Mask,
         settings::{Ground, Secret, Span, shown},
         template::{Escape, Template},
     },
-    secrets::CallbackSecret,
+    secrets::{CallbackSecret, mask::Mask},
 };
 
 /// The header of the signature, where none is named.

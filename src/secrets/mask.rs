@@ -5,7 +5,8 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-use crate::{opensearch::segment, secrets::CallbackSecret};
+use super::CallbackSecret;
+use crate::opensearch::segment;
 
 /// What stands for a secret.
 const MASKED: &str = "***";
@@ -14,7 +15,7 @@ const SHORTEST: usize = 4;
 /// The same of its base64, of which a few letters are found in many words.
 const SHORTEST_IN_BASE64: usize = 6;
 
-/// The secrets of a callback.
+/// The secrets of one other side.
 #[derive(Clone, Debug, Default)]
 pub struct Mask(Vec<CallbackSecret>);
 
