@@ -50,6 +50,14 @@ impl Connection {
         self.place.begin();
         Busy(Arc::clone(&self.place))
     }
+
+    /// Counts as one that says nothing while a request of it does this.
+    pub async fn waiting<T>(&self, what: impl Future<Output = T>) -> T {
+        self.place.end();
+        let outcome = what.await;
+        self.place.begin();
+        outcome
+    }
 }
 
 impl Connected<Self> for Connection {

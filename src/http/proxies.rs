@@ -289,7 +289,11 @@ mod tests {
         assert_eq!(Roles::default().role(&HeaderMap::new()), Some(Role::Admin));
         let nobody = Roles { admin: vec![String::new()], ..roles };
         for told in ["x", "", "x,", ","] {
-            assert_eq!(nobody.role(&headers(&[(ROLES, told)])), None, "no name is no role: {told:?}");
+            assert_eq!(
+                nobody.role(&headers(&[(ROLES, told)])),
+                None,
+                "no name is no role: {told:?}"
+            );
         }
     }
 
