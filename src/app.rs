@@ -148,7 +148,9 @@ impl App {
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
         parts.spawn(lasting(async move { heartbeat.watch(&until).await }, last.clone()));
         let router = http::router(state, &self.config.api_prefix);
-        parts.spawn(serving::serve(self.doorway, router, self.tls.clone(), server.clone()));
+        let closing = CancellationToken::new();
+        let end = (server.clone(), closing.clone());
+        parts.spawn(serving::serve(self.doorway, router, self.tls.clone(), end));
         if let Some(tls) = self.tls {
             parts.spawn(lasting(tls.watch(last.clone()), last.clone()));
         }
@@ -215,6 +217,7 @@ impl App {
         }
         let left = drain.saturating_sub(begun.elapsed());
         info!("the intake closes: requests in flight are finished");
+        closing.cancel();
         server.graceful_shutdown(Some(left.saturating_sub(LAST_STEPS)));
         let failure = ended.map(failure_of);
         let drained = tokio::time::timeout(left, emptied(&server, &last, &mut parts));

@@ -224,7 +224,9 @@ async fn around(
         request.extensions_mut().insert(Peer(peer.ip()));
         // Whose request it is, for logs.
         request.extensions_mut().insert(ConnectInfo(client));
-        connection.busy()
+        let busy = connection.busy();
+        request.extensions_mut().insert(connection);
+        busy
     });
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -5,7 +5,7 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -38,6 +38,7 @@ pub mod guarded;
 pub mod jobs;
 pub mod notifications;
 pub mod records;
+mod refusals;
 pub mod rules;
 pub mod scripts;
 pub mod searching;
@@ -49,6 +50,7 @@ mod tls;
 
 pub use following::Files;
 use following::Follower;
+use refusals::Refusals;
 
 /// How much of an error's body is kept for a message, in bytes.
 const REASON_LIMIT: usize = 2_048;
@@ -178,6 +180,8 @@ struct Door {
     authorization: Option<HeaderValue>,
     /// Proxies before a store may repeat what we sent.
     mask: Mask,
+    /// Since when the store refuses it.
+    refusals: Refusals,
 }
 
 impl Door {
@@ -207,7 +211,7 @@ impl Door {
         if let Some(value) = authorization.as_ref().and_then(|value| value.to_str().ok()) {
             mask.add_header(value);
         }
-        Ok(Self { transport, authorization, mask })
+        Ok(Self { transport, authorization, mask, refusals: Refusals::default() })
     }
 }
 
@@ -361,10 +365,22 @@ impl Client {
         body: Option<Bytes>,
     ) -> Result<(u16, Bytes), Error> {
         let door = self.access.door();
-        let answer = self.ask_through(&door, method, path, content_type, body.clone()).await;
+        if self.access.follower.is_none() {
+            return self.ask_through(&door, method, path, content_type, body).await;
+        }
+        // A service asks all the time, and stores lock users out who show a wrong password too often.
+        let answer = match door.refusals.repeated(Instant::now()) {
+            Some(refusal) => Ok((401, refusal)),
+            None => {
+                let answer =
+                    self.ask_through(&door, method, path, content_type, body.clone()).await;
+                door.refusals.note(&answer, Instant::now());
+                answer
+            }
+        };
         let is_shut =
             matches!(answer, Ok((401, _)) | Err(Error::Untrusted { .. } | Error::NoTls { .. }));
-        if !is_shut || self.access.follower.is_none() {
+        if !is_shut {
             return answer;
         }
         self.look(true).await;
@@ -373,7 +389,9 @@ impl Client {
             return answer;
         }
         // The store did nothing yet: it did not let us in.
-        self.ask_through(&other, method, path, content_type, body).await
+        let answer = self.ask_through(&other, method, path, content_type, body).await;
+        other.refusals.note(&answer, Instant::now());
+        answer
     }
 
     async fn ask_through(

@@ -9,6 +9,7 @@ use axum_server::{AddrListener, Address, Handle};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
 
 use crate::{http::proxies::Proxies, tls::Tls};
 use crowd::{Crowd, Place};
@@ -48,6 +49,14 @@ impl Connection {
     pub fn busy(&self) -> Busy {
         self.place.begin();
         Busy(Arc::clone(&self.place))
+    }
+
+    /// Counts as one that says nothing while a request of it does this.
+    pub async fn waiting<T>(&self, what: impl Future<Output = T>) -> T {
+        self.place.end();
+        let outcome = what.await;
+        self.place.begin();
+        outcome
     }
 }
 
@@ -140,7 +149,7 @@ impl AddrListener<Guarded, Connection> for Doorway {
     }
 }
 
-/// Serves until the handle ends it.
+/// Serves until the handle ends it; `closing` is told with that.
 ///
 /// # Errors
 /// When it ends by itself.
@@ -148,7 +157,7 @@ pub async fn serve(
     doorway: Doorway,
     router: Router,
     tls: Option<Tls>,
-    handle: Handle<Connection>,
+    (handle, closing): (Handle<Connection>, CancellationToken),
 ) -> anyhow::Result<()> {
     let mut server =
         axum_server::Server::<Connection>::from_listener(doorway).http1_only().handle(handle);
@@ -160,7 +169,10 @@ pub async fn serve(
         .max_headers(HEADER_COUNT);
     let service = router.into_make_service_with_connect_info::<Connection>();
     let outcome = match tls {
-        Some(tls) => server.map(|_| handshake::Handshake::new(tls)).serve(service).await,
+        Some(tls) => {
+            let handshake = handshake::Handshake::new(tls, closing);
+            server.map(|_| handshake).serve(service).await
+        }
         None => server.serve(service).await,
     };
     outcome.context("the HTTP server")

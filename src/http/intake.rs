@@ -13,7 +13,10 @@ use axum::{
 use http_body_util::BodyExt as _;
 use metrics::counter;
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, oneshot},
+    time::timeout,
+};
 
 use super::{ApiError, State, access::Denied, caller::Peer, kib, prefer::wait};
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
     receipt,
     record::{self, Receipt},
     secrets::WebhookToken,
+    serving::Connection,
     spool::{EntryId, Fate, Spool},
     telemetry, writer,
 };
@@ -76,9 +80,8 @@ async fn take(
     counter!(telemetry::RECEIVED).increment(1);
     let declared = content_length(&parts.headers);
     let most = declared.unwrap_or(state.body_limit).min(state.body_limit);
-    let permits = u32::try_from(kib(most)).unwrap_or(u32::MAX);
     // Waiting for memory is waiting for the bodies before; the semaphore is never closed.
-    let _memory = state.receiving.acquire_many(permits).await;
+    let _memory = state.receiving.acquire_many(permits(most)).await;
     let received = timeout(WHOLE_BODY, read(body, state.body_limit, declared)).await;
     let envelope = |body| envelope(source, &parts.headers, body);
     let body = match received.unwrap_or(Err(Broken::Slow)) {
@@ -130,14 +133,18 @@ async fn take_from_stranger(
     {
         return refused(denied).await;
     }
-    let permits = u32::try_from(kib(declared.unwrap_or(most))).unwrap_or(u32::MAX);
     let received = timeout(BODY_OF_STRANGER, async {
-        let _few = state.strangers.acquire_many(permits).await;
-        let memory = state.receiving.acquire_many(permits).await;
-        read(body, most, declared).await.map(|body| (body, memory))
+        let (body, _room) = read_of_stranger(body, most, &state.strangers).await?;
+        let memory = state.receiving.acquire_many(permits(body.len())).await;
+        Some((body, memory))
     });
+    // Until it has shown a secret, it may have to make room for others.
+    let received = match parts.extensions.get::<Connection>() {
+        Some(connection) => connection.waiting(received).await,
+        None => received.await,
+    };
     // Whatever is wrong with it, it had no secret.
-    let Ok(Ok((body, memory))) = received.await else { return refused(denied).await };
+    let Ok(Some((body, memory))) = received else { return refused(denied).await };
     match intake::ntopng::secret::in_body(&body) {
         Some(secret) if state.access.admits(&secret) => {}
         Some(wrong) => {
@@ -281,6 +288,33 @@ async fn read(mut body: Body, limit: usize, declared: Option<usize>) -> Result<V
             return Err(Broken::Large(bytes));
         }
     }
+}
+
+/// Reads a body of a stranger; `None` where it is too large, or does not come. What has come of it, and
+/// not what was promised, takes of the room for all of theirs.
+async fn read_of_stranger(
+    mut body: Body,
+    most: usize,
+    room: &Semaphore,
+) -> Option<(Vec<u8>, SemaphorePermit<'_>)> {
+    let mut bytes = Vec::new();
+    let mut held = room.acquire_many(0).await.ok()?;
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.ok()?.into_data() else { continue };
+        let length = bytes.len() + piece.len();
+        if length > most {
+            return None;
+        }
+        let more = permits(length) - permits(bytes.len());
+        held.merge(room.acquire_many(more).await.ok()?);
+        bytes.extend_from_slice(&piece);
+    }
+    Some((bytes, held))
+}
+
+/// What a body of this size takes of [`State::receiving`].
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(kib(bytes)).unwrap_or(u32::MAX)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<usize> {

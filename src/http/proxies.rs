@@ -159,7 +159,8 @@ impl Roles {
         }
         let told = one(headers, ROLES)?.to_str().ok()?;
         let has = |roles: &[String]| {
-            told.split(',').map(str::trim).any(|role| roles.iter().any(|known| known == role))
+            let mut told = told.split(',').map(str::trim).filter(|role| !role.is_empty());
+            told.any(|role| roles.iter().any(|known| known == role))
         };
         let ranks = [(Role::Admin, &self.admin), (Role::Operator, &self.operator)];
         let ranks = ranks.into_iter().chain([(Role::Reader, &self.reader)]);
@@ -287,7 +288,13 @@ mod tests {
         }
         assert_eq!(Roles::default().role(&HeaderMap::new()), Some(Role::Admin));
         let nobody = Roles { admin: vec![String::new()], ..roles };
-        assert_eq!(nobody.role(&headers(&[(ROLES, "x")])), None);
+        for told in ["x", "", "x,", ","] {
+            assert_eq!(
+                nobody.role(&headers(&[(ROLES, told)])),
+                None,
+                "no name is no role: {told:?}"
+            );
+        }
     }
 
     #[test]

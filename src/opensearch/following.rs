@@ -223,5 +223,6 @@ mod tests {
         assert!(matches!(news(&settings(None), &only, read("")), Ok(None)));
         assert!(matches!(news(&settings(None), &only, read("user: a:b")), Ok(Some(_))));
         assert!(news(&settings(Some("one")), &only, gone).is_err());
+        assert!(news(&settings(None), &only, |_| Ok(vec![0xff])).is_err(), "half a letter");
     }
 }

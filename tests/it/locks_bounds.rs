@@ -2,6 +2,7 @@
 
 use std::{io::Write as _, time::Duration};
 
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -152,6 +153,39 @@ async fn whoever_says_nothing_makes_room_for_who_does() {
     let ended = timeout(Duration::from_secs(5), silent[0].read_to_end(&mut rest)).await;
     assert!(ended.is_ok() && rest.is_empty(), "{rest:?}");
     app.stop().await;
+}
+
+/// A stranger who says that a body comes, is asked for it, and sends none.
+async fn promises_a_body(app: &App) -> TcpStream {
+    let mut stream = TcpStream::connect(app.address()).await.expect("a connection");
+    let head = "POST /mapi/alert HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("a head");
+    let mut asked = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut asked)).await.expect("in time").expect("an answer");
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_promises_a_body_keeps_no_sender_out() {
+    // Neither one with its secret in a header, where there is no room for more connections, nor one whose
+    // secret is in the body, which needs room of its own.
+    let in_body = json!({"sharedsecret": TOKEN, "version": "0.2", "alerts": []}).to_string();
+    for (most, token, body) in [("8", TOKEN, ""), ("100", "", in_body.as_str())] {
+        let limits =
+            [("ALERTLOOP_MAX_CONNECTIONS", most), ("ALERTLOOP_MAX_CONNECTIONS_PER_ADDRESS", most)];
+        let app = start(&limits).await;
+        let mut strangers = Vec::new();
+        for _ in 0..8 {
+            strangers.push(promises_a_body(&app).await);
+        }
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.post(app.url("/mapi/alert")).header("x-alertloop-token", token);
+        let answer = request.body(body.to_owned()).send().await.expect("a connection");
+        assert_eq!(answer.status(), 200, "{body}");
+        drop(strangers);
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

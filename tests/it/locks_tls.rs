@@ -4,10 +4,10 @@
 use std::{
     collections::HashMap,
     fs,
-    net::{IpAddr, UdpSocket},
+    io::Write as _,
+    net::{IpAddr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use reqwest::{Certificate, Client, Identity, tls::Version};
@@ -99,25 +99,27 @@ async fn a_new_certificate_is_used_without_a_restart_and_a_broken_one_never() {
         Ok(ground) => ground,
         Err(why) => return skip(&why),
     };
-    let app = start(&pair, &[]).await;
-    let answers = async |client: &Client| client.get(url(&app, "/livez")).send().await.is_ok();
+    let settings = of_process(dir.path(), &pair);
+    let process = tokio::task::block_in_place(|| Process::serve(&settings));
+    let livez = process.url("/livez").replace("http://", "https://");
+    let answers = async |client: &Client| client.get(&livez).send().await.is_ok();
     let old = || trusting(&pair).pool_max_idle_per_host(0).build().expect("a client");
     let before = old();
     assert!(answers(&before).await);
     let next = Pair::make(dir.path(), "next", &[]).expect("another one");
     // The certificate without its key fits nothing.
     fs::copy(&next.certificate, &pair.certificate).expect("a copy");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    process.says("the new TLS certificate cannot be used; the one before stays in use").await;
     assert!(answers(&before).await, "the one before stays in use");
     fs::copy(&next.key, &pair.key).expect("a copy");
+    process.says("the new TLS certificate is in use").await;
     let after = trusting(&next).pool_max_idle_per_host(0).build().expect("a client");
-    let changes = async {
-        while !answers(&after).await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), changes).await.expect("the new certificate");
-    app.stop().await;
+    assert!(answers(&after).await && !answers(&before).await);
+    // Gone, as while somebody replaces them by removing them first.
+    fs::remove_file(&pair.key).expect("a file");
+    process.says("ALERTLOOP_TLS_KEY: cannot read the file").await;
+    assert!(answers(&after).await);
+    process.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,6 +194,35 @@ async fn our_own_commands_speak_tls_to_their_service() {
     let (_, out, said) = Process::output(&settings, &["doctor"]);
     assert!(out.contains("tls") && out.contains("our certificate ends in 1 days"), "{out} {said}");
     process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_no_open_page_and_for_nobody_who_says_nothing() {
+    let (dir, pair) = match ground(&[]) {
+        Ok(ground) => ground,
+        Err(why) => return skip(&why),
+    };
+    let mut settings = of_process(dir.path(), &pair);
+    settings.insert("ALERTLOOP_DRAIN".to_owned(), "6s".to_owned());
+    let process = tokio::task::block_in_place(|| Process::serve(&settings));
+    let address = process.url("").replace("http://", "");
+    let silent = TcpStream::connect(&address).expect("a connection");
+    let mut begun = TcpStream::connect(&address).expect("a connection");
+    // The beginning of a handshake that never comes.
+    begun.write_all(&[22, 3, 1, 2, 0, 1]).expect("a piece");
+    let client = trusting(&pair).build().expect("a client");
+    let page = client.get(format!("https://{address}/events"));
+    let mut page = page.basic_auth("ops", Some("hunting-season")).send().await.expect("an answer");
+    assert!(page.chunk().await.expect("a piece").is_some(), "the page is open");
+    process.signal("TERM");
+    process.says("stopped").await;
+    let warnings = process.warnings();
+    assert!(
+        warnings.iter().all(|line| !line.to_string().contains("not everything ended in time")),
+        "{warnings:#?}"
+    );
+    drop((silent, begun));
+    assert_eq!(process.wait().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,9 @@ use crate::{
     support::{Answer, App, Process, Store, TOKEN, certificate, expired_certificate},
 };
 
+/// How the log begins to tell of files that cannot be used.
+const UNUSABLE: &str = "what lets us in to the store stays as it was";
+
 /// A folder as Kubernetes mounts a secret: the files are links into a folder that is a link, and a
 /// change swaps that one.
 struct Mounted {
@@ -148,22 +151,33 @@ async fn passwords_change_while_alerts_flow_and_none_is_lost_or_doubled() {
     user.remove().await;
 }
 
+/// The service as a process of its own, whose log tells when it has looked at the files.
+async fn serve(user: &User<'_>, access: &[(String, String)]) -> Process {
+    user.store.make_template().await;
+    let mut settings = user.settings();
+    settings.retain(|name, _| !name.contains("OPENSEARCH"));
+    settings.extend(access.iter().cloned());
+    settings.insert("OPENSEARCH_URL".to_owned(), user.store.url().to_owned());
+    tokio::task::block_in_place(|| Process::serve(&settings))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_written_file_changes_nothing() {
     let store = store!(secured);
     let user = User::new(&store, &Permissions::of(&shipped(&store, &["alertloop"]))).await;
     let file = user.credentials();
-    let whole = fs::read(&file).expect("a file");
-    let app = App::start(&store, &pairs(&user.access())).await;
-    assert_eq!(app.alert(alert("before")).await.status, 200);
-    for (round, broken) in [&b""[..], b"user: al", b"\xff\xfe", b"# soon\n"].iter().enumerate() {
+    let process = serve(&user, &user.access()).await;
+    assert_eq!(process.alert(alert("before")).await, 200);
+    for (round, (broken, told)) in
+        [("user: al", "line 1: the user has no password"), ("", "the file holds no login")]
+            .into_iter()
+            .enumerate()
+    {
         fs::write(&file, broken).expect("a file");
-        // Longer than it takes until the file is looked at.
-        tokio::time::sleep(Duration::from_millis(5_200)).await;
-        assert_eq!(app.alert(alert(&format!("during{round}"))).await.status, 200);
+        process.says(&format!("{UNUSABLE}: OPENSEARCH_CREDS_CONFIG_FILE: {told}")).await;
+        assert_eq!(process.alert(alert(&format!("during{round}"))).await, 200);
     }
-    fs::write(&file, whole).expect("a file");
-    app.stop().await;
+    process.kill();
     user.remove().await;
 }
 
@@ -231,18 +245,17 @@ async fn a_client_certificate_is_enough_and_is_renewed_without_a_restart() {
             ("ALERTLOOP_OPENSEARCH_KEY", &mounted.path("tls.key")),
         ],
     );
-    let app = App::start(&store, &pairs(&access)).await;
-    assert_eq!(app.alert(alert("old")).await.status, 200);
+    let process = serve(&user, &access).await;
+    assert_eq!(process.alert(alert("old")).await, 200);
     // A key that does not fit is not used; the pair goes on that fits.
     mounted.change(&[("tls.crt", &old), ("tls.key", &new_key)]);
-    tokio::time::sleep(Duration::from_millis(5_200)).await;
-    assert_eq!(app.alert(alert("mismatch")).await.status, 200);
-    // The old one is refused, as after a revocation, and the new one is another user's that may.
+    process.says(&format!("{UNUSABLE}: ALERTLOOP_OPENSEARCH_KEY is not the key of")).await;
+    assert_eq!(process.alert(alert("mismatch")).await, 200);
     mounted.change(&[("tls.crt", &new), ("tls.key", &new_key)]);
-    tokio::time::sleep(Duration::from_millis(5_200)).await;
-    assert_eq!(app.alert(alert("new")).await.status, 200);
+    process.says("the store is spoken to with what its files say now").await;
+    assert_eq!(process.alert(alert("new")).await, 200);
     store.wait_for_records(3).await;
-    app.stop().await;
+    process.kill();
     store.json(Method::Delete, &mapping, Value::Null).await.expect("no mapping");
     user.remove().await;
 }

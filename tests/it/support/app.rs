@@ -247,6 +247,24 @@ impl Process {
             .any(|line| line["message"].as_str().is_some_and(|said| said.starts_with(message)))
     }
 
+    /// Waits until it has logged a line with this in it.
+    pub async fn says(&self, text: &str) {
+        let said = async {
+            while !self.log().iter().any(|line| line.to_string().contains(text)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let said = tokio::time::timeout(Duration::from_secs(30), said).await;
+        assert!(said.is_ok(), "{text:?} is not said, but {:#?}", self.warnings());
+    }
+
+    /// Posts an alert with the secret, waits for the index, and gives the status.
+    pub async fn alert(&self, body: impl Into<reqwest::Body>) -> u16 {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client.post(self.url("/mapi/alert")).header("x-alertloop-token", TOKEN);
+        Answer::of(request.header("prefer", "wait=20").body(body)).await.status
+    }
+
     /// All that it logged, so far.
     pub fn log(&self) -> Vec<Value> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
