@@ -175,7 +175,7 @@ mod tests {
     fn an_answer_of_the_store_becomes_a_page() {
         let now: Timestamp = "2026-11-22T02:00:00Z".parse().unwrap();
         let hit = |id: &str, end: &str| {
-            json!({"_index": "s-261122", "_id": format!("261122-{id}"), "sort": [1_795_312_800_000_i64, id],
+            json!({"_index": "s-261122", "_id": format!("261122-{id}"), "sort": [1_795_312_800_000_i64, id, 7],
                 "_source": {"event": {"id": id, "action": "engaged", "severity": 80, "end": end,
                     "start": "2026-11-22T00:40:00.000Z", "provider": "ntopng"},
                     "rule": {"id": "2"}, "tags": ["host:10.0.0.1", "repaired", "vip"]}})
@@ -191,10 +191,19 @@ mod tests {
         assert_eq!(page.items.iter().map(|one| one.stale).collect::<Vec<_>>(), [false, true]);
         assert_eq!(page.items[0].entities, ["host:10.0.0.1"]);
         assert_eq!((page.items[0].rule.as_str(), page.total, page.is_more), ("2", 10_000, true));
-        assert_eq!(page.next.as_deref(), Some("1795312800000~b"));
+        assert_eq!(page.next.as_deref(), Some("1795312800000~7~b"));
         assert_eq!(page.counts.entity.len() + page.counts.severity.len(), 2);
-        assert_eq!("1795312800000~b~c".parse(), Ok(After(1_795_312_800_000, "b~c".to_owned())));
-        assert!("b".parse::<After>().is_err());
+        for (at, write, id, text) in [
+            (1_795_312_800_000, 7, Some("b~c"), "1795312800000~7~b~c"),
+            (i64::MIN, 0, Some(""), "-9223372036854775808~0~"),
+            (i64::MIN, 0, None, "-9223372036854775808~0"),
+        ] {
+            let after = After { at, write, id: id.map(str::to_owned) };
+            assert_eq!((after.to_string().as_str(), text.parse()), (text, Ok(after)));
+        }
+        for wrong in ["b", "1", "1~b", "~1", "1~"] {
+            assert!(wrong.parse::<After>().is_err(), "{wrong}");
+        }
         // Without a time span nothing is stale.
         let never = Stale::of(Duration::ZERO, true, now);
         let page = read(&answer, &question, never, now).unwrap();

@@ -106,6 +106,8 @@ pub struct Filter {
     pub source: Option<String>,
     /// At least this severity, 0 to 100.
     pub severity: Option<u8>,
+    /// Less than this severity.
+    pub below: Option<u8>,
     /// Name or id of the rule.
     pub rule: Option<String>,
     /// An entity with its kind, `host:10.0.0.1`, or without: also by the fields of the record.
@@ -137,17 +139,41 @@ pub struct Question {
     pub limit: usize,
 }
 
-/// The last alert of a page: its start in epoch ms, and `event.id`.
+/// The last alert of a page: its start in epoch ms, the number of its last write (`_seq_no`), and its
+/// `event.id`. A record that somebody else wrote may have no start, then the store puts the least
+/// number in its place, and no id; so the number of the write tells those apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct After(pub(crate) i64, pub(crate) String);
+pub struct After {
+    pub(crate) at: i64,
+    pub(crate) write: i64,
+    pub(crate) id: Option<String>,
+}
+
+impl After {
+    /// The values that a hit is sorted by; `None` where they are others.
+    fn of(hit: &Value) -> Option<Self> {
+        let [at, id, write] = hit["sort"].as_array()?.as_slice() else { return None };
+        let id = if id.is_null() { None } else { Some(id.as_str()?.to_owned()) };
+        Some(Self { at: at.as_i64()?, write: write.as_i64()?, id })
+    }
+}
+
+impl std::fmt::Display for After {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}~{}", self.at, self.write)?;
+        self.id.as_ref().map_or(Ok(()), |id| write!(out, "~{id}"))
+    }
+}
 
 impl std::str::FromStr for After {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FAULT: &str = "`after` is what `next` of the page before says";
-        let (at, id) = text.split_once('~').ok_or(FAULT)?;
-        Ok(Self(at.parse().map_err(|_| FAULT)?, id.to_owned()))
+        let mut parts = text.splitn(3, '~');
+        let mut number = || parts.next()?.parse().ok();
+        let (at, write) = (number().ok_or(FAULT)?, number().ok_or(FAULT)?);
+        Ok(Self { at, write, id: parts.next().map(str::to_owned) })
     }
 }
 
@@ -319,13 +345,11 @@ impl List {
     pub fn of(answer: &Value, limit: usize, stale: Option<Stale>) -> Option<Self> {
         let hits = answer.pointer("/hits/hits")?.as_array()?;
         let total = answer.pointer("/hits/total");
-        let next = hits.last().filter(|_| hits.len() >= limit).and_then(|hit| {
-            let sort = hit["sort"].as_array()?;
-            Some(format!("{}~{}", sort.first()?.as_i64()?, sort.get(1)?.as_str()?))
-        });
+        let is_full = hits.len() >= limit;
+        let next = hits.last().filter(|_| is_full).and_then(After::of);
         Some(Self {
             items: hits.iter().map(|hit| Item::of(hit, stale)).collect(),
-            next,
+            next: next.map(|next| next.to_string()),
             total: total.and_then(|total| total["value"].as_u64()).unwrap_or_default(),
             is_more: total.is_some_and(|total| total["relation"] == "gte"),
         })

@@ -119,6 +119,7 @@ async fn list(args: &ListArgs) -> anyhow::Result<()> {
         states: args.state.clone(),
         source: args.source.clone(),
         severity: args.severity,
+        below: None,
         rule: args.rule.clone(),
         entity: args.entity.clone(),
         text: args.text.clone(),

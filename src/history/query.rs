@@ -53,9 +53,12 @@ pub(crate) fn list(conditions: &[Value], after: Option<&After>, limit: usize) ->
         "_source": item::FIELDS,
         "sort": [
             { "event.start": { "order": "desc", "unmapped_type": "date" } },
-            { "event.id": { "order": "asc", "unmapped_type": "keyword" } } ] });
-    if let Some(After(at, id)) = after {
-        body["search_after"] = json!([at, id]);
+            { "event.id": { "order": "asc", "unmapped_type": "keyword" } },
+            // Tells apart those without an id; `_id` itself would have to be loaded onto the heap. Down,
+            // so that one that is written again stands before the page that goes on after it.
+            { "_seq_no": "desc" } ] });
+    if let Some(After { at, write, id }) = after {
+        body["search_after"] = json!([at, id, write]);
     }
     body
 }
@@ -68,8 +71,10 @@ pub(crate) fn conditions(filter: &Filter) -> Vec<Value> {
         let provider = if source == "opensearch" { "malcolm" } else { source };
         all.push(json!({ "term": { "event.provider": provider } }));
     }
-    if let Some(severity) = filter.severity {
-        all.push(json!({ "range": { "event.severity": { "gte": severity } } }));
+    for (bound, severity) in [("gte", filter.severity), ("lt", filter.below)] {
+        if let Some(severity) = severity {
+            all.push(json!({ "range": { "event.severity": { bound: severity } } }));
+        }
     }
     if let Some(rule) = &filter.rule {
         all.push(any(&[
@@ -152,6 +157,10 @@ mod tests {
             (
                 Filter { severity: Some(80), ..Filter::default() },
                 json!({"range": {"event.severity": {"gte": 80}}}),
+            ),
+            (
+                Filter { below: Some(90), ..Filter::default() },
+                json!({"range": {"event.severity": {"lt": 90}}}),
             ),
             (
                 Filter { entity: Some(" host:10.0.0.1@12".to_owned()), ..Filter::default() },

@@ -1,11 +1,14 @@
 //! That a change was meant: a page elsewhere can have a browser post to us with the login it knows.
 //!
 //! Browsers say whose page it was (`Sec-Fetch-Site`, else `Origin`): what another site's page sends is
-//! refused. And our forms carry a text that a page elsewhere cannot read.
+//! refused. And our forms carry a text that a page elsewhere cannot read. It is another one in each
+//! answer: answers are compressed, and what stands beside a text of the asker's could be guessed letter
+//! by letter from their lengths (BREACH).
 
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
+use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
 
 use super::{access::Access, caller::Caller};
@@ -13,6 +16,8 @@ use crate::secrets::WebhookToken;
 
 /// The form field that carries it.
 pub const FIELD: &str = "form_token";
+/// Of a hash, in bytes.
+const LENGTH: usize = blake3::OUT_LEN;
 
 /// Makes and checks what forms carry. All replicas with the same intake secret agree on it.
 pub struct Forgery(Arc<Access>);
@@ -24,31 +29,46 @@ impl Forgery {
         Self(access)
     }
 
-    /// What a form for this caller carries.
+    /// What a form for this caller carries: a mask, and what it hides, in hexadecimal digits.
     #[must_use]
     pub fn token(&self, caller: &Caller) -> String {
+        let mask: [u8; LENGTH] = rand::rng().random();
+        let masked = |token: &WebhookToken| {
+            let hidden = xor(made_of(token, caller), mask);
+            format!("{}{}", blake3::Hash::from(mask).to_hex(), blake3::Hash::from(hidden).to_hex())
+        };
         // There always is a secret, if only a made one.
-        self.0.tokens().first().map(|token| made_of(token, caller)).unwrap_or_default()
+        self.0.tokens().first().map(masked).unwrap_or_default()
     }
 
     /// Whether a form that carries this came from us, for this caller. Any secret that admits may be
     /// the one that it was made of: another replica may have made it, or it was made a moment ago.
     #[must_use]
     pub fn fits(&self, caller: &Caller, given: &str) -> bool {
-        let fits = |token: &WebhookToken| -> bool {
-            made_of(token, caller).as_bytes().ct_eq(given.as_bytes()).into()
-        };
+        let Some(given) = unmasked(given) else { return false };
+        let fits = |token: &WebhookToken| -> bool { made_of(token, caller).ct_eq(&given).into() };
         self.0.tokens().iter().any(fits)
     }
 }
 
-fn made_of(token: &WebhookToken, caller: &Caller) -> String {
+/// What a mask hides.
+fn unmasked(given: &str) -> Option<[u8; LENGTH]> {
+    let part = |text: &str| blake3::Hash::from_hex(text).ok().map(<[u8; LENGTH]>::from);
+    let (mask, hidden) = given.split_at_checked(2 * LENGTH)?;
+    Some(xor(part(mask)?, part(hidden)?))
+}
+
+fn xor(one: [u8; LENGTH], other: [u8; LENGTH]) -> [u8; LENGTH] {
+    std::array::from_fn(|place| one[place] ^ other[place])
+}
+
+fn made_of(token: &WebhookToken, caller: &Caller) -> [u8; LENGTH] {
     let key = blake3::derive_key("alertloop 2026 form token", token.expose().as_bytes());
     let mut hash = blake3::Hasher::new_keyed(&key);
     // Nobody's is not the one of somebody without letters.
     hash.update(&[u8::from(caller.name.is_some())]);
     hash.update(caller.name.as_deref().unwrap_or_default().as_bytes());
-    hash.finalize().to_hex().to_string()
+    hash.finalize().into()
 }
 
 /// Whether a page of another site had a browser send this. `host` is what the browser asked for.
@@ -102,11 +122,18 @@ mod tests {
         for other in [caller(Some("op")), caller(Some("")), caller(None)] {
             assert!(!ours.fits(&other, &token), "{other:?}");
         }
-        assert_ne!(ours.token(&caller(None)), ours.token(&caller(Some(""))));
+        assert!(!ours.fits(&caller(None), &ours.token(&caller(Some("")))));
         assert!(!theirs.fits(&caller(Some("ops")), &token));
-        for wrong in ["", &token[1..], &token.to_uppercase()] {
+        let unmasked = "0".repeat(128);
+        for wrong in
+            ["", "0", &token[1..], &token[..64], &format!("{token}0"), &unmasked, &"ü".repeat(64)]
+        {
             assert!(!ours.fits(&caller(Some("ops")), wrong), "{wrong}");
         }
+        // Two answers share no part of it that could be guessed from their lengths.
+        let other = ours.token(&caller(Some("ops")));
+        assert!(ours.fits(&caller(Some("ops")), &other));
+        assert!(token[..64] != other[..64] && token[64..] != other[64..], "{token} {other}");
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl Asked {
             states: states(self.state.as_deref().unwrap_or_default())?,
             source,
             severity: self.severity,
+            below: None,
             rule: given(self.rule.as_ref()),
             entity: given(self.entity.as_ref()),
             text: given(self.text.as_ref()),

@@ -203,7 +203,7 @@ fn answered(answer: Value, family: Family) -> Result<Monitor, Error> {
     read(answer, word).ok_or_else(|| Error::Malformed(format!("a {word} without an id or a body")))
 }
 
-/// Reads one, with its `ui_metadata`; `None` where there is none of that id.
+/// Reads one, with its `ui_metadata` if the client is [`Client::as_dashboards`]; `None` where there is none of that id.
 ///
 /// # Errors
 /// [`Error`].

@@ -34,6 +34,8 @@ const STATES: [(&str, &str); 7] = [
     ("stored", "stored"),
     ("failure", "monitor failed"),
 ];
+/// Before the name of a severity: none that is worse.
+const ONLY: &str = "only-";
 const SOURCES: [&str; 4] = ["opensearch", "graylog", "ntopng", "alertmanager"];
 
 /// What the address asks for; unknown parameters are not ours to refuse.
@@ -63,6 +65,13 @@ struct Alerts {
     trouble: Option<String>,
     next: Option<String>,
     is_filtered: bool,
+}
+
+impl Alerts {
+    #[expect(clippy::unused_self, reason = "templates ask the page")]
+    fn only(&self, band: &Band) -> String {
+        format!("{ONLY}{}", band.name())
+    }
 }
 
 /// The page.
@@ -147,18 +156,12 @@ impl Asked {
                     })?]
                 }
             };
-        let severity = match self.severity.as_str() {
-            "" => None,
-            name => {
-                let band = Band::ALL.into_iter().find(|band| band.name() == name);
-                let band = band.ok_or("there is no such severity; choose one of the list")?;
-                u8::try_from(band.least()).ok().filter(|least| *least > 0)
-            }
-        };
+        let (severity, below) = severities(&self.severity)?;
         let filter = Filter {
             states,
             source: given(&self.source),
             severity,
+            below,
             rule: given(&self.rule),
             entity: None,
             text: given(&self.text),
@@ -187,6 +190,19 @@ impl Asked {
         }
         format!("{base}alerts?{}", query.append_pair("after", after).finish())
     }
+}
+
+/// From which severity on, and below which: `high` is high or worse, `only-high` is that alone.
+fn severities(text: &str) -> Result<(Option<u8>, Option<u8>), String> {
+    if text.is_empty() {
+        return Ok((None, None));
+    }
+    let name = text.strip_prefix(ONLY).unwrap_or(text);
+    let place = Band::ALL.iter().position(|band| band.name() == name);
+    let place = place.ok_or("there is no such severity; choose one of the list")?;
+    let least = |band: &Band| u8::try_from(band.least()).ok();
+    let above = Band::ALL[..place].last().filter(|_| text != name).and_then(least);
+    Ok((least(&Band::ALL[place]).filter(|least| *least > 0), above))
 }
 
 /// What a field for date and time has, in UTC; a whole time with its zone is taken too.
@@ -223,15 +239,25 @@ mod tests {
             (Some(70), Some("a&b"))
         );
         assert_eq!(question.filter.from, "2026-11-22T03:00:00Z".parse().ok());
-        let next = asked.address("./", "1~x y");
+        for (text, want) in [
+            ("critical", (Some(90), None)),
+            ("only-critical", (Some(90), None)),
+            ("only-high", (Some(70), Some(90))),
+            ("info", (None, None)),
+            ("only-info", (None, Some(30))),
+        ] {
+            assert_eq!(severities(text), Ok(want), "{text}");
+        }
+        let next = asked.address("./", "1~2~x y");
         assert_eq!(
             next,
-            "./alerts?state=open&severity=high&text=+a%26b+&from=2026-11-22T03%3A00&after=1%7Ex+y"
+            "./alerts?state=open&severity=high&text=+a%26b+&from=2026-11-22T03%3A00&after=1%7E2%7Ex+y"
         );
         assert_eq!(Asked::default().question().unwrap().filter, Filter::default());
         for wrong in [
             Asked { state: "x".to_owned(), ..Asked::default() },
             Asked { severity: "x".to_owned(), ..Asked::default() },
+            Asked { severity: "only-".to_owned(), ..Asked::default() },
             Asked { to: "yesterday".to_owned(), ..Asked::default() },
             Asked { after: "x".to_owned(), ..Asked::default() },
         ] {

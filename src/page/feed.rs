@@ -73,10 +73,28 @@ pub struct Event {
 }
 
 struct Kept {
-    /// Of this process: numbers of another mean nothing here.
-    process: String,
+    /// Of this time that somebody listened: numbers of another mean nothing here.
+    era: String,
     next: u64,
     events: VecDeque<Event>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        let era = format!("{:08x}", rand::rng().random::<u32>());
+        Self { era, next: 1, events: VecDeque::new() }
+    }
+}
+
+/// What the searches since somebody listens have seen.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// There was none yet.
+    Nothing,
+    /// The last one failed.
+    Trouble,
+    /// What is new.
+    All,
 }
 
 /// What one browser gets.
@@ -93,13 +111,12 @@ impl Feed {
     /// A feed that does nothing yet; see [`Self::run`].
     #[must_use]
     pub fn new(client: &Client, settings: history::Settings) -> Self {
-        let process = format!("{:08x}", rand::rng().random::<u32>());
         Self {
             client: client.within(Duration::from_secs(5)),
             settings,
             news: Arc::default(),
             sender: broadcast::Sender::new(BEHIND),
-            kept: Mutex::new(Kept { process, next: 1, events: VecDeque::new() }),
+            kept: Mutex::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             wanted: Notify::new(),
             closed: CancellationToken::new(),
@@ -157,12 +174,24 @@ impl Feed {
         }
     }
 
+    /// Whether nobody listens any more. Who comes back later has missed what nobody has looked for.
+    fn is_over(&self) -> bool {
+        // Under the lock, so that who comes now has either been counted, or loads the page again.
+        let mut kept = self.kept();
+        let is_over = self.sender.receiver_count() == 0;
+        if is_over {
+            *kept = Kept::default();
+        }
+        is_over
+    }
+
     /// Until nobody listens.
     async fn serve(&self, told: &mut Told) {
         let mut searched = tokio::time::interval(SEARCHED);
         searched.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_first = true;
-        while self.sender.receiver_count() > 0 {
+        let mut seen = Seen::Nothing;
+        while !self.is_over() {
+            let mut is_search = false;
             let found = tokio::select! {
                 mut stored = self.news.take(ALERTS) => {
                     tokio::time::sleep(GATHERED).await;
@@ -171,7 +200,10 @@ impl Feed {
                     }
                     self.read(stored).await
                 }
-                _ = searched.tick() => self.search().await,
+                _ = searched.tick() => {
+                    is_search = true;
+                    self.search().await
+                }
             };
             match found {
                 Ok(hits) => {
@@ -182,13 +214,26 @@ impl Feed {
                     );
                     let items = hits.iter().map(|hit| Item::of(hit, stale)).collect();
                     let news = told.news(items);
-                    // What is there when the first one comes, is on its page already.
-                    if !std::mem::take(&mut is_first) && !news.is_empty() {
-                        self.send(&news);
+                    match (is_search, seen) {
+                        // What it finds is on the pages already: they are loaded again as they come.
+                        (true, Seen::Nothing) => {}
+                        // Others may have stored what is too old by now for a search to find.
+                        (true, Seen::Trouble) => self.tell(|kept| kept.event("again", "")),
+                        _ if news.is_empty() => {}
+                        _ => self.tell(|kept| kept.event("alerts", &data(&news))),
+                    }
+                    if is_search {
+                        seen = Seen::All;
                     }
                 }
-                // Pages tell what is wrong with the store; there is nothing to add.
-                Err(fault) => debug!(error = %fault, "news for open pages cannot be read now"),
+                // Pages tell what is wrong with the store, once they are loaded again.
+                Err(fault) => {
+                    if !matches!(seen, Seen::Trouble) {
+                        self.tell(|kept| kept.event("again", ""));
+                    }
+                    seen = Seen::Trouble;
+                    debug!(error = %fault, "news for open pages cannot be read now");
+                }
             }
         }
     }
@@ -226,9 +271,9 @@ impl Feed {
         }
     }
 
-    fn send(&self, news: &[Item]) {
+    fn tell(&self, event: impl FnOnce(&mut Kept) -> Event) {
         let mut kept = self.kept();
-        let event = kept.event("alerts", &data(news));
+        let event = event(&mut kept);
         kept.events.push_back(event.clone());
         if kept.events.len() > KEPT {
             kept.events.pop_front();
@@ -246,23 +291,23 @@ impl Kept {
     fn event(&mut self, name: &str, data: &str) -> Event {
         let number = self.next;
         self.next += 1;
-        let text = format!("id: {}.{number}\nevent: {name}\ndata: {data}\n\n", self.process);
+        let text = format!("id: {}.{number}\nevent: {name}\ndata: {data}\n\n", self.era);
         Event { number, text: text.into() }
     }
 
     /// Carries the number of the last event, so that who comes back has seen it.
     fn again(&self) -> Event {
         let number = self.next - 1;
-        let text = format!("id: {}.{number}\nevent: again\ndata:\n\n", self.process);
+        let text = format!("id: {}.{number}\nevent: again\ndata:\n\n", self.era);
         Event { number, text: text.into() }
     }
 
     /// What came after `last`; `None` where nobody can tell.
     fn after(&self, last: Option<&str>) -> Option<VecDeque<Event>> {
-        let (process, number) = last?.split_once('.')?;
+        let (era, number) = last?.split_once('.')?;
         let number: u64 = number.parse().ok()?;
         let oldest = self.events.front().map_or(self.next, |event| event.number);
-        let is_known = process == self.process && number < self.next && number + 1 >= oldest;
+        let is_known = era == self.era && number < self.next && number + 1 >= oldest;
         is_known
             .then(|| self.events.iter().filter(|event| event.number > number).cloned().collect())
     }
@@ -351,7 +396,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_gets_what_was_missed_or_loads_the_page_again() {
-        let mut kept = Kept { process: "p".to_owned(), next: 1, events: VecDeque::new() };
+        let mut kept = Kept { era: "p".to_owned(), next: 1, events: VecDeque::new() };
         let missed = |kept: &Kept, last: &str| kept.after(Some(last)).map(|events| events.len());
         assert_eq!(missed(&kept, "p.0"), Some(0));
         for _ in 0..3 {

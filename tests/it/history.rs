@@ -191,6 +191,49 @@ async fn a_walk_over_all_pages_sees_every_alert_once_while_others_come_and_chang
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_walk_goes_on_past_records_of_others_without_an_id_or_a_start_and_past_one_written_again()
+{
+    let store = store!();
+    store.make_template().await;
+    keep(&store, DAY, &[record("ours", "engaged", ("ntopng", 60), (60, 60))]).await;
+    let foreign = json!({ "dataset": "alerting", "action": "stored", "provider": "other" });
+    for (id, start, own) in [
+        ("a", Some(60), None),
+        ("b", Some(60), None),
+        ("c", None, Some("c")),
+        ("d", None, None),
+        ("e", None, None),
+        ("f", Some(60), Some("")),
+    ] {
+        let mut event = foreign.clone();
+        event["start"] = json!(start.map(ago));
+        event["id"] = json!(own);
+        let path = format!("/{}/_doc/{DAY}-{id}", store.index(DAY));
+        let one = json!({ "firstPacket": ago(60), "event": event });
+        store.json(Method::Put, &path, one).await.expect("a record");
+    }
+    refresh(&store).await;
+    let app = App::start(&store, &[]).await;
+    let (mut seen, mut next) = (Vec::new(), Some(String::new()));
+    while let Some(after) = next {
+        assert!(seen.len() < 20, "it goes round: {seen:?}");
+        let page = get(&app, &format!("/mapi/alerts?limit=1&after={after}")).await;
+        if let Some(last) = page["items"][0]["id"].as_str() {
+            seen.push(last.to_owned());
+            let path = format!("/{}/_update/{last}", store.index(DAY));
+            let again = json!({"doc": {"event": {"reason": "written again"}}});
+            store.json(Method::Post, &path, again).await.expect("an update");
+            refresh(&store).await;
+        }
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    seen.sort_unstable();
+    let want = ["a", "b", "c", "d", "e", "f", "ours"].map(|id| format!("{DAY}-{id}"));
+    assert_eq!(seen, want);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_alert_is_told_with_all_that_is_known_of_it() {
     let store = store!();
     store.make_template().await;

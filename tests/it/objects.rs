@@ -315,6 +315,11 @@ pub async fn is_exported_and_in_sync(folder: &Folder) {
     let files = export::files(&export::read(&folder.client).await.unwrap(), &folder.settings);
     let exported = files.write(folder.dir.path(), true).unwrap();
     assert!(shipped.iter().all(|file| exported.files.iter().any(|one| one == file)), "{exported}");
+    let texts = exported.files.iter().map(|file| folder.dir.path().join(file));
+    let texts = texts.map(|file| std::fs::read_to_string(file).unwrap());
+    let shown = texts.filter(|text| text.contains(&folder.prefix) && text.contains("\"graph\""));
+    let monitors = lives.iter().filter(|life| life.object == Object::Monitor).count();
+    assert_eq!(shown.count(), monitors, "how Dashboards shows them is exported too");
     for lost in [false, true] {
         if lost {
             folder.lose_the_ledger().await;

@@ -170,16 +170,35 @@ impl Browser {
         self.call("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
     }
 
+    /// Has a script run in each page that is loaded from now on, before any of the page's own.
+    pub async fn before_each_page(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({"source": script})).await;
+    }
+
+    /// Sends these headers along from now on.
+    pub async fn send_along(&mut self, headers: Value) {
+        self.call("Network.setExtraHTTPHeaders", json!({"headers": headers})).await;
+    }
+
+    /// All that happened since it was asked last.
+    pub fn happened(&mut self) -> Vec<Value> {
+        std::mem::take(&mut self.events)
+    }
+
     /// What the browser complained about since it was asked last: errors of scripts, and what our own
     /// policy forbids.
     pub fn complaints(&mut self) -> Vec<String> {
-        let all = std::mem::take(&mut self.events);
-        let bad = |event: &&Value| match event["method"].as_str() {
-            Some("Runtime.exceptionThrown") => true,
-            Some("Runtime.consoleAPICalled") => event["params"]["type"] == "error",
-            Some("Log.entryAdded") => event["params"]["entry"]["level"] == "error",
-            _ => false,
-        };
-        all.iter().filter(bad).map(|event| event["params"].to_string()).collect()
+        complaints(&self.happened())
     }
+}
+
+/// What of this is a complaint.
+pub fn complaints(all: &[Value]) -> Vec<String> {
+    let bad = |event: &&Value| match event["method"].as_str() {
+        Some("Runtime.exceptionThrown") => true,
+        Some("Runtime.consoleAPICalled") => event["params"]["type"] == "error",
+        Some("Log.entryAdded") => event["params"]["entry"]["level"] == "error",
+        _ => false,
+    };
+    all.iter().filter(bad).map(|event| event["params"].to_string()).collect()
 }

@@ -7,7 +7,7 @@ use crate::{
     alert, browser as new_browser,
     browser::Browser,
     store,
-    support::{App, Store, Watched},
+    support::{App, Proxy, Store, Watched},
 };
 
 const PAGES: [&str; 6] = ["/", "/alerts", "/conditions", "/deliveries", "/dead-letters", "/set-up"];
@@ -153,6 +153,65 @@ async fn a_new_alert_appears_by_itself_and_the_reader_stays_where_they_were() {
     app.stop().await;
     assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
     browser.until("document.getElementById('live-state').textContent.startsWith('Not live')").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_tells_of_trouble_by_itself_in_words_and_in_colour() {
+    let store = store!();
+    let mut browser = new_browser!();
+    let proxy = Proxy::start(&store).await;
+    let app = App::start(&store, &[("OPENSEARCH_URL", &proxy.url())]).await;
+    browser.goto(&app.url("/")).await;
+    browser.until("document.getElementById('live-state').textContent === 'Live'").await;
+    let quiet = browser.eval("document.getElementById('headline').className").await;
+    // Nothing tells of a dead letter but the page itself, asked again.
+    app.alert("no alert at all".to_owned()).await;
+    browser.until("document.getElementById('headline').innerText.includes('dead letter')").await;
+    let coloured = browser.eval("document.getElementById('headline').className").await;
+    assert_ne!(quiet, coloured, "the colour goes with the words");
+    app.alert(alert("Beacons", "x", 1, "colour")).await;
+    browser.until("document.getElementById('headline').innerText.includes('critical')").await;
+    let engaged = browser.eval("document.getElementById('headline').className").await;
+    let answer = app.get("/").send().await.expect("an answer").text().await.expect("a page");
+    let class = engaged.as_str().expect("a class");
+    assert!(answer.contains(&format!("data-live class=\"{class}\"")), "{class}");
+    proxy.cut();
+    browser
+        .until("document.getElementById('headline').innerText.includes('does not answer')")
+        .await;
+    proxy.mend();
+    browser
+        .until("!document.getElementById('headline').innerText.includes('does not answer')")
+        .await;
+    assert_eq!(browser.eval("document.getElementById('live-state').textContent").await, "Live");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tile_counts_what_its_link_lists() {
+    let store = store!();
+    let mut browser = new_browser!();
+    let app = App::start(&store, &[]).await;
+    for (number, severity) in [1, 2, 2, 4].into_iter().enumerate() {
+        app.alert(alert(&format!("Rule {number}"), "x", severity, &format!("tile-{number}"))).await;
+    }
+    store.wait_for_records(4).await;
+    for (severity, count) in [("critical", 1), ("high", 2), ("medium", 0), ("low", 1), ("info", 0)]
+    {
+        browser.goto(&app.url("/")).await;
+        let tile = format!(".tiles a.{severity}");
+        let told =
+            browser.eval(&format!("document.querySelector('{tile} strong').innerText")).await;
+        assert_eq!(told, count.to_string(), "{severity}");
+        browser.follow(&tile).await;
+        let rows = browser.eval("document.querySelectorAll('tbody[data-rows] tr').length").await;
+        assert_eq!(rows, count, "{severity}");
+        let chosen = browser
+            .eval("document.querySelector('[name=severity]').selectedOptions[0].innerText")
+            .await;
+        assert_eq!(chosen, format!("only {severity}"));
+    }
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

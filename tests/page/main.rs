@@ -13,7 +13,9 @@
 mod answers;
 mod browser;
 mod flows;
+mod injection;
 mod proxied;
+mod roles;
 #[path = "../it/support/mod.rs"]
 #[allow(
     dead_code,

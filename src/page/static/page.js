@@ -23,21 +23,27 @@
   if (!state || regions.length === 0) return;
   const isWhole = body.dataset.rows === "all";
   const EVERY = 15000, SOON = 1500, LONGEST = 60000;
-  let source = null, waiting = null, asking = false, again = false, refusals = 0, polling = null;
+  let source = null, waiting = null, asking = false, again = false, refusals = 0, wasRefused = false, polling = null;
   const say = (text) => { if (state.textContent !== text) state.textContent = text; };
+
+  // What forms carry is new in each answer, and no change.
+  const bare = (text) => text.replace(/name="form_token" value="[0-9a-f]*"/g, "");
 
   // Replaces a part only where it changed, and never under the reader's hands.
   const replace = (fresh) => {
     for (const region of document.querySelectorAll("[data-live]")) {
       const next = fresh.getElementById(region.id);
-      if (!next || next.innerHTML === region.dataset.was || next.innerHTML === region.innerHTML) continue;
+      if (!next) continue;
+      // The colour of the headline stands in it.
+      region.className = next.className;
+      const now = bare(next.innerHTML);
+      if (now === region.dataset.was || now === bare(region.innerHTML)) continue;
       const focused = region.contains(document.activeElement) ? document.activeElement : null;
       if (focused && focused.matches("input, select, button")) continue;
       const mark = focused && (focused.id || focused.getAttribute("href"));
       const open = [...region.querySelectorAll("details[open]")].map((one) => one.id);
-      const was = next.innerHTML;
       region.replaceChildren(...document.adoptNode(next).childNodes);
-      region.dataset.was = was;
+      region.dataset.was = now;
       for (const id of open) { const one = id && document.getElementById(id); if (one) one.open = true; }
       if (mark) {
         const same = [...region.querySelectorAll("a, [id]")].find((one) => (one.id || one.getAttribute("href")) === mark);
@@ -99,8 +105,10 @@
     }
   };
 
+  // Events tell of alerts alone. The spool, the dead letters and how long ago something was are asked
+  // for also while they come, or a page on a wall would go on saying that all is well.
   const poll = () => {
-    if (polling === null) polling = setInterval(refresh, EVERY);
+    if (polling === null) polling = setInterval(() => { if (!document.hidden) refresh(); }, EVERY);
   };
   const listen = () => {
     if (source || document.hidden) return;
@@ -109,7 +117,7 @@
     opened.onopen = () => {
       refusals = 0;
       say("Live");
-      if (polling !== null) { clearInterval(polling); polling = null; refresh(); }
+      if (wasRefused) { wasRefused = false; refresh(); }
     };
     opened.addEventListener("alerts", (event) => {
       const { rows, said } = JSON.parse(event.data);
@@ -123,8 +131,7 @@
         // Refused: too many are open, or the service is being restarted.
         source = null;
         refusals += 1;
-        say("Not live: asked again every " + EVERY / 1000 + " s");
-        poll();
+  XX
         setTimeout(listen, Math.min(LONGEST, 5000 * 2 ** refusals));
       } else {
         say("Not live: connecting again");
@@ -138,4 +145,5 @@
   });
   say("Connecting");
   listen();
+  poll();
 })();

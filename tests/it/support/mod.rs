@@ -5,6 +5,7 @@ mod app;
 mod bench;
 mod certificate;
 mod echo;
+pub mod hostile;
 mod keystore;
 mod mail;
 mod proxy;
