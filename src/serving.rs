@@ -1,5 +1,5 @@
 //! The server: from the bound address to requests, within bounds. How many connections there may be
-//! is in [`crowd`], what a connection may take of time in [`stream`], TLS in [`handshake`].
+//! is in [`crowd`], what a connection may take of time in `stream`, TLS in `handshake`.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
