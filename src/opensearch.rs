@@ -369,14 +369,12 @@ impl Client {
             return self.ask_through(&door, method, path, content_type, body).await;
         }
         // A service asks all the time, and stores lock users out who show a wrong password too often.
-        let answer = match door.refusals.repeated(Instant::now()) {
-            Some(refusal) => Ok((401, refusal)),
-            None => {
-                let answer =
-                    self.ask_through(&door, method, path, content_type, body.clone()).await;
-                door.refusals.note(&answer, Instant::now());
-                answer
-            }
+        let answer = if let Some(refusal) = door.refusals.repeated(Instant::now()) {
+            Ok((401, refusal))
+        } else {
+            let answer = self.ask_through(&door, method, path, content_type, body.clone()).await;
+            door.refusals.note(&answer, Instant::now());
+            answer
         };
         let is_shut =
             matches!(answer, Ok((401, _)) | Err(Error::Untrusted { .. } | Error::NoTls { .. }));

@@ -381,8 +381,8 @@ async fn no_route_takes_another_method() {
 async fn form_token(app: &App, user: &str) -> String {
     let page = app.get("/set-up").basic_auth(user, Some(PASSWORD));
     let page = page.send().await.expect("an answer").text().await.expect("a page");
-    let token =
-        page.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let token = page.split("name=\"form_token\" value=\"").nth(1);
+    let token = token.and_then(|rest| rest.split('"').next());
     token.expect("a form").to_owned()
 }
 
