@@ -230,7 +230,20 @@ pub async fn replay(spool: &Spool, selection: &Selection, tally: &mut Tally) -> 
 /// # Errors
 /// [`Fault`]; `tally` says how many it had before.
 pub async fn discard(spool: &Spool, selection: &Selection, tally: &mut Tally) -> Result<(), Fault> {
-    let mut pages = Pages::of(spool, selection)?;
+    discard_seen(spool, selection, i64::MAX, tally).await
+}
+
+/// Removes them, but for those with a higher number than `last`: whoever asked had not seen them.
+///
+/// # Errors
+/// As [`discard`].
+pub async fn discard_seen(
+    spool: &Spool,
+    selection: &Selection,
+    last: i64,
+    tally: &mut Tally,
+) -> Result<(), Fault> {
+    let mut pages = Pages::of(spool, selection)?.up_to(last);
     while let Some(letters) = tokio::task::block_in_place(|| pages.next())? {
         for ids in groups(letters) {
             tally.done += spool.drop_letters(ids).await?;
@@ -286,6 +299,14 @@ impl<'a> Pages<'a> {
                 Self::Filter { spool, filter, after: Some(0), until }
             }
         })
+    }
+
+    /// None of a selection that came after this one; numbers are what they are.
+    fn up_to(mut self, last: i64) -> Self {
+        if let Self::Filter { until, .. } = &mut self {
+            *until = last.min(*until);
+        }
+        self
     }
 
     fn next(&mut self) -> rusqlite::Result<Option<Vec<DeadLetter>>> {

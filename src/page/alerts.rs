@@ -69,8 +69,8 @@ struct Alerts {
 
 impl Alerts {
     #[expect(clippy::unused_self, reason = "templates ask the page")]
-    fn only(&self, band: &Band) -> String {
-        format!("{ONLY}{}", band.name())
+    fn only(&self, name: &str) -> String {
+        format!("{ONLY}{name}")
     }
 }
 

@@ -37,6 +37,9 @@ const PAGE: usize = 50;
 /// How much of a body is shown, in bytes.
 const BODY: usize = 64 << 10;
 
+/// The field with the number of the last one that was there when somebody asked to drop all.
+const SEEN: &str = "last";
+
 /// What the address asks for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -210,17 +213,20 @@ pub async fn discard(
     let selection = selection(&fields)?;
     if fields.get("sure") != Some("yes") {
         let frame = Frame::of(&state, &caller, &uri, "Drop dead letters?");
-        return Ok(page(StatusCode::OK, &confirm(frame, &selection)));
+        let last = block_in_place(|| state.spool.last_dead_letter())?;
+        return Ok(page(StatusCode::OK, &confirm(frame, &selection, last)));
     }
     let mut tally = Tally::default();
-    let outcome = dead_letters::discard(&state.spool, &selection, &mut tally).await;
+    // What comes while somebody thinks it over is not meant.
+    let last = fields.numbers(SEEN)?.first().copied().unwrap_or(i64::MAX);
+    let outcome = dead_letters::discard_seen(&state.spool, &selection, last, &mut tally).await;
     info!(count = tally.done, selection = %selection, client.address = %peer.ip(), user.name = caller.name, "dead letters are dropped");
     outcome.map_err(|fault| ApiError::Unfinished { done: tally.done, cause: fault.to_string() })?;
     Ok(see_other(&format!("../dead-letters?{}", Told::Dropped(tally.done).query())))
 }
 
-fn confirm(frame: Frame, selection: &Selection) -> Confirm {
-    let (question, fields, back) = match selection {
+fn confirm(frame: Frame, selection: &Selection, last: i64) -> Confirm {
+    let (question, mut fields, back) = match selection {
         Selection::Ids(ids) => {
             let question = match ids.as_slice() {
                 [id] => format!("Drop dead letter {id}?"),
@@ -249,6 +255,7 @@ fn confirm(frame: Frame, selection: &Selection) -> Confirm {
             ("Drop all dead letters?".to_owned(), all, "dead-letters".to_owned())
         }
     };
+    fields.push((SEEN, last.to_string()));
     Confirm {
         frame,
         question,

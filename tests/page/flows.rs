@@ -245,6 +245,24 @@ async fn without_scripts_every_form_works_and_dropping_asks_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_somebody_thinks_over_dropping_all_is_not_dropped() {
+    let store = store!();
+    let mut browser = new_browser!();
+    let app = App::start(&store, &[]).await;
+    for number in 0..2 {
+        app.alert(format!("no alert {number}")).await;
+    }
+    browser.goto(&app.url("/dead-letters")).await;
+    browser.follow("button.danger").await;
+    assert!(browser.text().await.contains("Drop all dead letters?"));
+    app.alert("came meanwhile").await;
+    browser.follow("main button.danger").await;
+    assert!(browser.text().await.contains("2 dead letters dropped for good."));
+    assert_eq!(app.dead_letters().await.len(), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_real_alert_is_acknowledged_and_its_monitor_switched() {
     let store = store!(alerting);
     let mut browser = new_browser!();
