@@ -86,10 +86,12 @@ async fn live(client: &Client, pattern: &str, series: i64) -> (Duration, Vec<Rec
     let mut lives = Lives::new(client.clone(), pattern);
     let mut all = std::collections::HashMap::new();
     let begin = Instant::now();
-    for first in (0..MESSAGES).step_by(BATCH) {
-        let batch: Vec<_> = (first..MESSAGES.min(first + 1_000))
+    let numbers: Vec<i64> = (0..MESSAGES).collect();
+    for batch in numbers.chunks(BATCH) {
+        let batch: Vec<_> = batch
+            .iter()
             .enumerate()
-            .map(|(work, number)| {
+            .map(|(work, &number)| {
                 let hash = number.to_string();
                 let received = Timestamp::from_second(NOON + MESSAGES).expect("a time");
                 let receipt = Receipt { received, hash: &hash };

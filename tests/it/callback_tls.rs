@@ -12,7 +12,7 @@ use alertloop::callback::{
     settings::{Ground, read},
 };
 
-use crate::support::{OF_NO_AUTHORITY, certificate, skip};
+use crate::support::{certificates, skip};
 
 /// Answers each POST with 200, over TLS: certificate, key, and whose client certificates it wants.
 const SERVER: &str = r#"
@@ -72,9 +72,10 @@ async fn outcome(port: u16, keys: &str) -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_checked_and_one_of_ours_is_shown_where_it_is_wanted() {
     let folder = tempfile::tempdir().expect("a folder");
-    let made = ["server", "client"].map(|name| certificate(folder.path(), name, &OF_NO_AUTHORITY));
-    let [Ok((ca, key)), Ok((own, own_key))] = made else {
-        return skip("openssl makes no certificate: apt-get install openssl");
+    let made = certificates(folder.path(), ["server", "client"]);
+    let [(ca, key), (own, own_key)] = match made {
+        Ok(made) => made,
+        Err(why) => return skip(&why),
     };
     let (Some(open), Some(strict)) =
         (Server::start(&[&ca, &key]), Server::start(&[&ca, &key, &own]))

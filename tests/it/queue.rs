@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     redis, store,
-    support::{Answer, App, OF_NO_AUTHORITY, Process, Redis, Store, certificate, settings, skip},
+    support::{Answer, App, Process, Redis, Store, certificates, settings, skip},
 };
 
 const QUEUE: &str = "ntopng.alert_process_queue";
@@ -260,9 +260,10 @@ async fn what_is_taken_is_pushed_on_to_a_list_that_is_bounded() {
 async fn tls_is_spoken_with_whom_it_trusts() {
     let store = store!();
     let folder = tempfile::tempdir().expect("a folder");
-    let made = ["server", "client"].map(|name| certificate(folder.path(), name, &OF_NO_AUTHORITY));
-    let [Ok(server), Ok(client)] = made else {
-        return skip("openssl makes no certificate: apt-get install openssl");
+    let made = certificates(folder.path(), ["server", "client"]);
+    let [server, client] = match made {
+        Ok(made) => made,
+        Err(why) => return skip(&why),
     };
     let path = |path: &Path| path.display().to_string();
     let [ca, key, own, own_key] = [&server.0, &server.1, &client.0, &client.1].map(|one| path(one));

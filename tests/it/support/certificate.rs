@@ -59,5 +59,15 @@ pub fn expired_certificate(
     Ok((certificate, key))
 }
 
+/// Several of them, that no authority has.
+pub fn certificates<const N: usize>(
+    folder: &Path,
+    names: [&str; N],
+) -> Result<[(PathBuf, PathBuf); N], String> {
+    let made = names.iter().map(|name| certificate(folder, name, &OF_NO_AUTHORITY));
+    let made: Vec<_> = made.collect::<Result<_, _>>()?;
+    Ok(made.try_into().expect("one for each name"))
+}
+
 /// rustls takes no authority's certificate for a server's own.
 pub const OF_NO_AUTHORITY: [&str; 2] = ["-addext", "basicConstraints=critical,CA:FALSE"];

@@ -20,7 +20,7 @@ mod watched;
 pub use alertmanager::Alertmanager;
 pub use app::{Answer, App, Process, TOKEN, settings};
 pub use bench::Bench;
-pub use certificate::{OF_NO_AUTHORITY, certificate, expired_certificate};
+pub use certificate::{OF_NO_AUTHORITY, certificate, certificates, expired_certificate};
 pub use echo::{Echo, MailEcho};
 pub use keystore::Keystore;
 pub use mail::MailServer;
