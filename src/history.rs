@@ -22,6 +22,7 @@ use crate::{
     spool::Spool,
 };
 
+pub mod csv;
 mod item;
 pub mod life;
 pub mod moment;
@@ -248,6 +249,14 @@ impl History {
         let ask = || page(&self.client, &self.settings, question, clock::now());
         let Told { answer, age_ms, outdated } = self.pages.to(question, ask).await?;
         Ok(Page { age_ms, outdated, ..answer })
+    }
+
+    /// A page of alerts, as the store has them now.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn anew(&self, question: &Question) -> Result<Page, Error> {
+        page(&self.client, &self.settings, question, clock::now()).await
     }
 
     /// How many alerts began when within `span`, which takes the place of the filter's own times: not

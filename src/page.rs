@@ -25,6 +25,7 @@ mod chart;
 mod conditions;
 mod dead_letters;
 mod deliveries;
+mod download;
 pub mod escape;
 mod events;
 pub mod fault;
@@ -76,6 +77,7 @@ pub(crate) fn doors(doors: &mut Doors) {
     let mut pages = Doors::new("");
     pages.at(GET, "/", Needs::Reader, overview::show);
     pages.at(GET, "/alerts", Needs::Reader, alerts::show);
+    pages.at(GET, "/alerts.csv", Needs::Reader, download::get);
     pages.at(GET, "/alerts/{id}", Needs::Reader, alert::show);
     pages.at(POST, "/alerts/{id}/acknowledge", Needs::Operator, alert::acknowledge);
     pages.at(GET, "/conditions", Needs::Reader, conditions::list);

@@ -12,7 +12,11 @@ use axum::{
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::{ApiError, State, asked::must_be_json, caller::Operator};
+use super::{
+    ApiError, State,
+    asked::must_be_json,
+    caller::{Caller, Operator},
+};
 use crate::{
     acknowledge::{self, Answered, LIMIT, Outcome},
     opensearch::alerting,
@@ -23,7 +27,7 @@ use crate::{
 /// or before; 404 where OpenSearch knows none, 409 where it can not be, 504 where OpenSearch does not
 /// answer. `id` is the alert's own, or the `_id` of its record.
 pub async fn acknowledge(
-    _: Operator,
+    Operator(caller): Operator,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
@@ -31,12 +35,16 @@ pub async fn acknowledge(
 ) -> Result<Response, ApiError> {
     must_be_json(&headers)?;
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
-    let answered = one(&state, peer, id).await?;
+    let answered = one(&state, (&caller, peer), id).await?;
     Ok((status(&answered), Json(answered)).into_response())
 }
 
-/// Acknowledges an alert for somebody at `peer`.
-pub(crate) async fn one(state: &State, peer: SocketAddr, id: String) -> Result<Answered, ApiError> {
+/// Acknowledges an alert for somebody.
+pub(crate) async fn one(
+    state: &State,
+    (caller, peer): (&Caller, SocketAddr),
+    id: String,
+) -> Result<Answered, ApiError> {
     let none = || ApiError::NotFound("this store has no Alerting, so no alerts either".to_owned());
     if !state.ids_are_asked {
         return Err(none());
@@ -51,6 +59,7 @@ pub(crate) async fn one(state: &State, peer: SocketAddr, id: String) -> Result<A
         event.id = answered.alert.as_ref().unwrap_or(&answered.id),
         event.outcome = answered.outcome.name(),
         client.address = %peer.ip(),
+        user.name = caller.name,
         "an alert was to be acknowledged"
     );
     if let Some(alert) = &answered.now {

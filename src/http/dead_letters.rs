@@ -21,7 +21,7 @@ use tracing::info;
 use super::{
     ApiError, State,
     asked::{given, misasked, number, selection},
-    caller::{Admin, Operator, Reader},
+    caller::{Admin, Caller, Operator, Reader},
 };
 use crate::{
     dead_letters::{self, Export, Fault, Items, Selection, Tally, Whole},
@@ -99,14 +99,14 @@ pub async fn export(
 
 /// Makes dead letters entries again: `{"replayed", "left"}`.
 pub async fn replay(
-    _: Operator,
+    Operator(caller): Operator,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let selection = selection(&headers, body).await?;
-    let mut told = Told::of("dead letters are replayed", &selection, peer);
+    let mut told = Told::of("dead letters are replayed", &selection, (caller, peer));
     let outcome = dead_letters::replay(&state.spool, &selection, &mut told.tally).await;
     outcome.map_err(|fault| unfinished(&fault, told.tally.done))?;
     let Tally { done, left } = told.tally;
@@ -115,14 +115,14 @@ pub async fn replay(
 
 /// Removes dead letters for good: `{"dropped"}`.
 pub async fn discard(
-    _: Admin,
+    Admin(caller): Admin,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let selection = selection(&headers, body).await?;
-    let mut told = Told::of("dead letters are dropped", &selection, peer);
+    let mut told = Told::of("dead letters are dropped", &selection, (caller, peer));
     let outcome = dead_letters::discard(&state.spool, &selection, &mut told.tally).await;
     outcome.map_err(|fault| unfinished(&fault, told.tally.done))?;
     Ok(Json(json!({ "dropped": told.tally.done })).into_response())
@@ -133,13 +133,13 @@ pub async fn discard(
 struct Told<'a> {
     what: &'static str,
     selection: &'a Selection,
-    peer: SocketAddr,
+    by: (Caller, SocketAddr),
     tally: Tally,
 }
 
 impl<'a> Told<'a> {
-    fn of(what: &'static str, selection: &'a Selection, peer: SocketAddr) -> Self {
-        Self { what, selection, peer, tally: Tally::default() }
+    fn of(what: &'static str, selection: &'a Selection, by: (Caller, SocketAddr)) -> Self {
+        Self { what, selection, by, tally: Tally::default() }
     }
 }
 
@@ -148,7 +148,8 @@ impl Drop for Told<'_> {
         info!(
             count = self.tally.done,
             selection = %self.selection,
-            client.address = %self.peer.ip(),
+            client.address = %self.by.1.ip(),
+            user.name = self.by.0.name,
             "{}",
             self.what
         );

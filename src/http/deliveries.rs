@@ -82,7 +82,7 @@ pub async fn show(
 
 /// Makes deliveries pending again: `{"replayed"}`.
 pub async fn replay(
-    _: Operator,
+    Operator(caller): Operator,
     extract::State(state): extract::State<Arc<State>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
@@ -99,6 +99,6 @@ pub async fn replay(
     }
     let done = deliveries::replay(&state.spool, &selection, Some(enabled)).await?;
     let address = peer.ip();
-    info!(count = done, selection = %selection, client.address = %address, "deliveries are replayed");
+    info!(count = done, selection = %selection, client.address = %address, user.name = caller.name, "deliveries are replayed");
     Ok(Json(json!({ "replayed": done })))
 }

@@ -110,7 +110,7 @@ pub async fn acknowledge(
 ) -> Result<Response, ApiError> {
     Fields::of(&state, &caller, form)?;
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
-    let told = match http::acknowledge(&state, peer, id.clone()).await?.outcome {
+    let told = match http::acknowledge(&state, (&caller, peer), id.clone()).await?.outcome {
         Outcome::Acknowledged => Told::Acknowledged,
         Outcome::Already => Told::AlreadyAcknowledged,
         Outcome::Over => Told::Over,

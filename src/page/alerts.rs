@@ -20,6 +20,7 @@ use super::{
 use crate::{
     history::{Band, Filter, Page, Question, State as Phase},
     http::{ApiError, State, caller::Reader},
+    opensearch::Error,
 };
 
 /// How many alerts a page has.
@@ -64,6 +65,7 @@ struct Alerts {
     found: String,
     trouble: Option<String>,
     next: Option<String>,
+    download: String,
     is_filtered: bool,
 }
 
@@ -97,11 +99,7 @@ pub async fn show(
             let rows = page.items.iter().map(Row::of).collect();
             (total(&page), trouble.or(lacks), rows, page.next)
         }
-        Err(fault) if fault.status() == Some(400) => {
-            return Err(ApiError::BadRequest(format!(
-                "OpenSearch does not understand this filter: {fault}"
-            )));
-        }
+        Err(fault) if fault.status() == Some(400) => return Err(not_understood(&fault)),
         Err(fault) => {
             let why = format!(
                 "OpenSearch does not answer ({fault}). Nothing is lost: alerts are kept in the spool until it does."
@@ -115,6 +113,7 @@ pub async fn show(
         StatusCode::OK,
         &Alerts {
             next: next.map(|next| asked.address(&frame.base, &next)),
+            download: asked.download(&frame.base),
             list: List {
                 name: "Alerts, those that began last first",
                 rows,
@@ -134,6 +133,11 @@ pub async fn show(
     ))
 }
 
+/// What is answered where the store refuses a filter.
+pub(super) fn not_understood(fault: &Error) -> ApiError {
+    ApiError::BadRequest(format!("OpenSearch does not understand this filter: {fault}"))
+}
+
 fn total(page: &Page) -> String {
     let many = if page.is_more { "more than " } else { "" };
     match page.total {
@@ -143,7 +147,8 @@ fn total(page: &Page) -> String {
 }
 
 impl Asked {
-    fn question(&self) -> Result<Question, String> {
+    /// What the store is asked.
+    pub(super) fn question(&self) -> Result<Question, String> {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let states =
             match self.state.as_str() {
@@ -174,6 +179,18 @@ impl Asked {
 
     /// The address of the page after this one.
     fn address(&self, base: &str, after: &str) -> String {
+        format!("{base}alerts?{}", self.query().append_pair("after", after).finish())
+    }
+
+    /// The address of all that this filter finds, for spreadsheets.
+    fn download(&self, base: &str) -> String {
+        let query = self.query().finish();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{base}alerts.csv{mark}{query}")
+    }
+
+    /// The filter.
+    fn query(&self) -> url::form_urlencoded::Serializer<'static, String> {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in [
             ("state", &self.state),
@@ -188,7 +205,7 @@ impl Asked {
                 query.append_pair(name, value);
             }
         }
-        format!("{base}alerts?{}", query.append_pair("after", after).finish())
+        query
     }
 }
 

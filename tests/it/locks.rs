@@ -550,6 +550,35 @@ async fn a_broken_file_of_a_secret_changes_nothing_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_does_is_logged_with_their_name_and_address() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = crate::support::settings(&Store::away(), dir.path());
+    settings.insert("ALERTLOOP_TEMPLATE".to_owned(), "none".to_owned());
+    let logins = logins(dir.path()).into_iter().map(|(name, value)| (name.to_owned(), value));
+    settings.extend(logins);
+    settings.insert("ALERTLOOP_TRUSTED_PROXIES".to_owned(), "127.0.0.1".to_owned());
+    let process = tokio::task::block_in_place(|| Process::serve(&settings));
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (user, path, message) in [
+        ("bob", "/mapi/dead-letters/replay", "dead letters are replayed"),
+        ("ops", "/mapi/dead-letters/drop", "dead letters are dropped"),
+        ("bob", "/mapi/deliveries/replay", "deliveries are replayed"),
+    ] {
+        let request = client.post(process.url(path)).basic_auth(user, Some(PASSWORD));
+        let request = request.header("x-forwarded-for", "198.51.100.7");
+        let request = request.header("content-type", "application/json").body(r#"{"all":true}"#);
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.json);
+        process.says(message).await;
+        let log = process.log();
+        let line = log.iter().find(|line| line["message"] == message).expect("it was said");
+        assert_eq!(line["user.name"], user, "{line}");
+        assert_eq!(line["client.address"], "198.51.100.7", "{line}");
+    }
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_channel_follows_a_secret_that_changes() {
     let store = store!(alerting);
     let _turn = provisioning(&store).await;
