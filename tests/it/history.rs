@@ -234,6 +234,59 @@ async fn a_walk_goes_on_past_records_of_others_without_an_id_or_a_start_and_past
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn as_csv_every_alert_of_a_filter_is_there_and_no_formula_and_a_part_is_never_taken_for_all()
+{
+    const COUNT: usize = 3_500;
+    let store = store!();
+    store.make_template().await;
+    // Together more than connections hold back.
+    let padding = "+".repeat(8_000);
+    for numbers in (0..COUNT).collect::<Vec<_>>().chunks(500) {
+        let record = |number: &usize| {
+            let mut one = record(&format!("n{number}"), "stored", ("ntopng", 60), (20, 2));
+            one["rule"]["name"] = json!("=HYPERLINK(\"http://198.51.100.1/\",\"more\")");
+            one["message"] = json!(padding);
+            one
+        };
+        keep(&store, DAY, &numbers.iter().map(record).collect::<Vec<_>>()).await;
+    }
+    keep(&store, DAY, &[record("other", "stored", ("graylog", 60), (20, 2))]).await;
+    refresh(&store).await;
+    let proxy = Proxy::start(&store).await;
+    let app = App::start(&store, &[("OPENSEARCH_URL", &proxy.url())]).await;
+
+    let answer = app.get("/alerts.csv?source=ntopng").send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8; header=present");
+    let shown = answer.headers()["content-disposition"].to_str().expect("text").to_owned();
+    assert!(shown.starts_with("attachment; filename=\"alerts-2"), "{shown}");
+    let csv = answer.text().await.expect("all of it");
+    let mut lines = csv.lines();
+    assert!(lines.next().is_some_and(|line| line.starts_with("\"began\",")), "{csv:.80}");
+    let mut ids = Vec::new();
+    for line in lines {
+        assert!(line.contains(",\"'=HYPERLINK(\"\"http"), "{line:.200}");
+        assert!(line.contains(",\"'+++"), "{line:.200}");
+        ids.push(line.rsplit(',').next().expect("an id"));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), COUNT, "{csv:.300}");
+
+    let mut answer = app.get("/alerts.csv?source=ntopng").send().await.expect("an answer");
+    assert!(answer.chunk().await.expect("bytes").is_some());
+    proxy.cut();
+    let rest = async {
+        while answer.chunk().await.map_err(drop)?.is_some() {}
+        Ok::<_, ()>(())
+    };
+    assert_eq!(rest.await, Err(()), "it is cut off");
+    let answer = Answer::of(app.get("/alerts.csv")).await;
+    assert_eq!(answer.status, 503, "{:?}", answer.json);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_alert_is_told_with_all_that_is_known_of_it() {
     let store = store!();
     store.make_template().await;
