@@ -77,7 +77,7 @@ async fn run() {
     let program = Path::new(env!("CARGO_BIN_EXE_alertloop"));
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let service = Sidecar::start(program, parent, &settings).await.expect("the service");
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = reqwest::Client::builder().no_proxy().no_gzip().build().expect("a client");
     let page = Page { client, url: format!("http://{}", service.address) };
     pages(&month, &page).await;
     browsers(&page).await;

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -39,10 +39,15 @@ pub const STREAMS: usize = 500;
 const BEHIND: usize = 64;
 /// How many events are kept for browsers that come back.
 const KEPT: usize = 64;
+/// How many alerts are read at once.
+const GATHERED_AT_ONCE: usize = 256;
 /// How many alerts one event tells; a browser shows no more than the newest anyway.
 const ALERTS: usize = 50;
 /// What comes within this time goes into one event.
 const GATHERED: Duration = Duration::from_millis(100);
+/// While alerts keep coming, an event is told this long after the one before: each costs every browser
+/// that is open.
+const APART: Duration = Duration::from_millis(600);
 /// How often other replicas' alerts are looked for.
 const SEARCHED: Duration = Duration::from_secs(1);
 /// How far back a search looks: longer than an index takes to be refreshed.
@@ -189,15 +194,15 @@ impl Feed {
     async fn serve(&self, told: &mut Told) {
         let mut searched = tokio::time::interval(SEARCHED);
         searched.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut seen = Seen::Nothing;
+        let (mut seen, mut looked) = (Seen::Nothing, Instant::now());
         while !self.is_over() {
             let mut is_search = false;
             let found = tokio::select! {
                 mut stored = self.news.take(ALERTS) => {
-                    tokio::time::sleep(GATHERED).await;
-                    if let Ok(more) = tokio::time::timeout(Duration::ZERO, self.news.take(ALERTS)).await {
-                        stored.extend(more);
-                    }
+                    tokio::time::sleep(GATHERED.max(APART.saturating_sub(looked.elapsed()))).await;
+                    looked = Instant::now();
+                    let more = tokio::time::timeout(Duration::ZERO, self.news.take(GATHERED_AT_ONCE));
+                    stored.extend(more.await.unwrap_or_default());
                     self.read(stored).await
                 }
                 _ = searched.tick() => {
@@ -323,7 +328,8 @@ fn data(news: &[Item]) -> String {
         [one] => format!("{}: {}, {}", escape::plain(&one.rule), one.state, one.severity.name()),
         several => format!("{} alerts are new or have changed", several.len()),
     };
-    let told: Vec<_> = all
+    // A browser shows no more; what changed below is there with the next load.
+    let told: Vec<_> = all[all.len().saturating_sub(ALERTS)..]
         .iter()
         .map(|row| json!({ "key": row.key, "html": rows(std::slice::from_ref(row), BASE) }))
         .collect();
@@ -392,6 +398,22 @@ mod tests {
             told.news(vec![item(&number.to_string(), "engaged")]);
         }
         assert!(told.0.len() <= TOLD + 1, "{}", told.0.len());
+    }
+
+    #[test]
+    fn an_event_has_the_alerts_that_began_last_and_counts_all() {
+        let began = |minute| Item {
+            began: Some(format!("2026-11-22T01:{minute:02}:00Z")),
+            ..item(&format!("a{minute}"), "engaged")
+        };
+        let told: Value =
+            serde_json::from_str(&data(&(0..60).map(began).collect::<Vec<_>>())).unwrap();
+        let rows = told["rows"].as_array().unwrap();
+        assert_eq!(
+            (rows.len(), &rows[0]["key"], &rows[49]["key"]),
+            (50, &json!("/a10"), &json!("/a59"))
+        );
+        assert_eq!(told["said"], "60 alerts are new or have changed");
     }
 
     #[test]

@@ -8,38 +8,24 @@ use std::{
     time::Duration,
 };
 
-use alertloop::{
-    engaged::{Engaged, Question, Settings},
-    opensearch::bulk::{self, Action},
-};
+use alertloop::engaged::{Engaged, Question, Settings};
 use axum::{Json, Router, routing::post};
-use jiff::Timestamp;
-use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{Answer, App, Process, Proxy, Store, settings},
+    support::{
+        Answer, App, Process, Proxy, Store,
+        kept::{ids, keep, keep_traffic, record, refresh},
+        settings,
+    },
 };
 
+const DAY: &str = "261122";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Minutes ago, as records tell times.
-fn ago(minutes: i64) -> String {
-    let at = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
-    format!("{at:.3}")
-}
-
-fn record(id: &str, action: &str, (provider, severity): (&str, u8), times: (i64, i64)) -> Value {
-    let (began, news) = (ago(times.0), ago(times.1));
-    json!({ "firstPacket": began, "lastPacket": news,
-        "event": { "dataset": "alerting", "action": action, "provider": provider, "id": id,
-            "severity": severity, "start": began, "end": news, "reason": format!("reason of {id}") },
-        "rule": { "name": format!("rule {provider}") } })
-}
-
 async fn fill(store: &Store) {
-    let mut all = vec![
+    let mut all = [
         record("a", "engaged", ("ntopng", 80), (10, 1)),
         record("b", "engaged", ("ntopng", 60), (20, 2)),
         record("c", "acknowledged", ("malcolm", 100), (30, 3)),
@@ -53,29 +39,16 @@ async fn fill(store: &Store) {
     all[1]["tags"] = json!(["interface:eth0"]);
     all[2]["source"] = json!({ "ip": "10.0.0.1" });
     all[3]["tags"] = json!(["host:mail.lan"]);
-    let mut body = Vec::new();
-    for one in &all {
-        let id = one["event"]["id"].as_str().expect("an id");
-        bulk::push(&mut body, Action::Create, &store.index("261122"), id, &one.to_string());
-    }
-    let items = store.client().bulk(body.into(), all.len()).await.expect("an answer");
-    assert!(items.iter().all(|item| item.status == 201), "{items:?}");
+    keep(store, DAY, &all).await;
     // Traffic beside: it is no alert.
-    let session =
-        json!({ "firstPacket": ago(1), "event": { "action": "engaged", "dataset": "conn" } });
-    let path = format!("/{}/_doc?refresh=true", store.index("261122"));
-    store.json(Method::Post, &path, session).await.expect("a session");
+    keep_traffic(store, DAY).await;
+    refresh(store).await;
 }
 
 async fn list(app: &App, query: &str) -> Value {
     let answer = Answer::of(app.get(&format!("/mapi/alerts/engaged{query}"))).await;
     assert_eq!(answer.status, 200, "{query}: {:?}", answer.json);
     answer.json
-}
-
-fn ids(page: &Value) -> String {
-    let ids = page["items"].as_array().expect("items").iter();
-    ids.map(|one| one["alert"].as_str().expect("an id")).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread")]

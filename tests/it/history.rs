@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use alertloop::opensearch::bulk::{self, Action};
 use jiff::Timestamp;
 use opensearch::http::Method;
 use serde_json::{Value, json};
@@ -10,41 +9,15 @@ use serde_json::{Value, json};
 use crate::{
     callbacks::settings_with,
     store,
-    support::{Answer, App, Process, Proxy, Receiver, Store, TOKEN, schema, settings},
+    support::{
+        Answer, App, Process, Proxy, Receiver, Store, TOKEN,
+        kept::{ago, ids, keep, keep_traffic, record, refresh},
+        schema, settings,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const DAY: &str = "261122";
-
-/// Minutes ago, as records tell times.
-fn ago(minutes: i64) -> String {
-    let at = Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
-    format!("{at:.3}")
-}
-
-fn record(id: &str, action: &str, (provider, severity): (&str, u8), times: (i64, i64)) -> Value {
-    let (began, news) = (ago(times.0), ago(times.1));
-    json!({ "firstPacket": began, "lastPacket": news,
-        "event": { "dataset": "alerting", "action": action, "provider": provider, "id": id,
-            "severity": severity, "start": began, "end": news, "ingested": began,
-            "reason": format!("reason of {id}") },
-        "rule": { "id": format!("id-{provider}"), "name": format!("rule {provider}") } })
-}
-
-async fn keep(store: &Store, day: &str, records: &[Value]) {
-    let mut body = Vec::new();
-    for one in records {
-        let id = format!("{day}-{}", one["event"]["id"].as_str().expect("an id"));
-        bulk::push(&mut body, Action::Create, &store.index(day), &id, &one.to_string());
-    }
-    let items = store.client().bulk(body.into(), records.len()).await.expect("an answer");
-    assert!(items.iter().all(|item| item.status == 201), "{items:?}");
-}
-
-async fn refresh(store: &Store) {
-    let path = format!("/{}/_refresh", store.pattern());
-    store.json(Method::Post, &path, Value::Null).await.expect("a refresh");
-}
 
 async fn fill(store: &Store) {
     let mut all = [
@@ -64,10 +37,7 @@ async fn fill(store: &Store) {
     keep(store, DAY, &all[..3]).await;
     keep(store, "261121", &all[3..]).await;
     // Traffic beside: it is no alert.
-    let session =
-        json!({ "firstPacket": ago(1), "event": { "action": "engaged", "dataset": "conn" } });
-    let path = format!("/{}/_doc/261122-traffic", store.index(DAY));
-    store.json(Method::Put, &path, session).await.expect("a session");
+    keep_traffic(store, DAY).await;
     refresh(store).await;
 }
 
@@ -75,11 +45,6 @@ async fn get(app: &App, path: &str) -> Value {
     let answer = Answer::of(app.get(path)).await;
     assert_eq!(answer.status, 200, "{path}: {:?}", answer.json);
     answer.json
-}
-
-fn ids(page: &Value) -> String {
-    let ids = page["items"].as_array().expect("items").iter();
-    ids.map(|one| one["alert"].as_str().expect("an id")).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod bench;
 mod certificate;
 mod echo;
 pub mod hostile;
+pub mod kept;
 mod keystore;
 mod mail;
 mod proxy;
