@@ -22,7 +22,6 @@ use crate::{
     spool::Spool,
 };
 
-pub mod csv;
 mod item;
 pub mod life;
 pub mod moment;

@@ -23,6 +23,7 @@ mod alert;
 mod alerts;
 mod chart;
 mod conditions;
+mod csv;
 mod dead_letters;
 mod deliveries;
 mod download;

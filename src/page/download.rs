@@ -11,10 +11,13 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::alerts::{Asked, not_understood};
+use super::{
+    alerts::{Asked, not_understood},
+    csv,
+};
 use crate::{
     clock,
-    history::{Filter, PAGE, Page, Question, csv},
+    history::{Filter, PAGE, Page, Question},
     http::{ApiError, State, caller::Reader},
 };
 

@@ -70,6 +70,28 @@ async fn is_ours(browser: &mut Browser, app: &App, what: &str) {
     }
 }
 
+/// Whatever is in a message, each cell of the CSV stays one, and begins no formula.
+async fn saved_cells_are_text(app: &App, least: usize) {
+    let csv = app.get("/alerts.csv").send().await.expect("an answer").text().await.expect("lines");
+    let mut rows = csv.split_terminator("\"\r\n");
+    let columns = rows.next().expect("a heading").split("\",\"").count();
+    let mut count = 0;
+    for row in rows {
+        let row = row.strip_prefix('"').unwrap_or_else(|| panic!("not quoted: {row}"));
+        let cells: Vec<&str> = row.split("\",\"").collect();
+        assert_eq!(cells.len(), columns, "{row}");
+        for cell in cells {
+            assert!(!cell.replace("\"\"", "").contains('"'), "a quote that ends it: {cell}");
+            assert!(
+                !cell.trim_start().starts_with(['=', '+', '@', '\t', '\r']),
+                "a formula: {cell}"
+            );
+        }
+        count += 1;
+    }
+    assert!(count >= least && csv.contains("=HYPERLINK(\"\"http"), "{count}: {csv}");
+}
+
 /// A monitor with a hostile name, where there can be one.
 async fn monitor(store: &Store) -> Option<Watched<'_>> {
     if !Store::has_alerting() {
@@ -129,7 +151,8 @@ async fn nothing_a_stranger_writes_is_run_in_a_browser_on_any_page() {
     open.extend(asked.map(|path| app.url(&format!("{path}{escaped}"))));
     let (mut seen, mut shown) = (BTreeSet::new(), 0);
     while let Some(url) = open.pop() {
-        if ["/static/", "/dashboards/"].iter().any(|not| url.contains(not))
+        // The last is saved, not shown.
+        if ["/static/", "/dashboards/", "/alerts.csv"].iter().any(|not| url.contains(not))
             || !url.starts_with(&app.url("/"))
             || !seen.insert(url.clone())
         {
@@ -154,6 +177,7 @@ async fn nothing_a_stranger_writes_is_run_in_a_browser_on_any_page() {
         assert!(count >= least, "{count} of {kind}: {seen:#?}");
     }
     assert!(shown > messages().len() + no_alerts().len(), "shown as text on {shown} pages");
+    saved_cells_are_text(&app, messages().len()).await;
     // What forms lead to.
     for (path, button) in [("/dead-letters/1", "button.danger"), ("/set-up", "main form button")] {
         browser.goto(&app.url(path)).await;

@@ -4,7 +4,8 @@
 //! senders decide what stands in rules and messages. So such a cell gets an apostrophe in front, as
 //! OWASP advises; no other cell is changed.
 
-use super::Item;
+use super::escape::is_hidden;
+use crate::history::Item;
 
 const COLUMNS: [&str; 13] = [
     "began",
@@ -54,10 +55,10 @@ fn line_of(cells: [String; COLUMNS.len()]) -> String {
     cells.join(",") + "\r\n"
 }
 
-/// Text that no spreadsheet takes for a formula, not even after white space that it leaves out.
+/// Text that no spreadsheet takes for a formula, not even after what cannot be seen and is left out.
 fn harmless(cell: String) -> String {
     let begins = |cell: &str| {
-        let first = cell.trim_start_matches(|one: char| one.is_whitespace() || one.is_control());
+        let first = cell.trim_start_matches(|one: char| one.is_whitespace() || is_hidden(one));
         first.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
             || cell.starts_with(['\t', '\r', '\n'])
     };
