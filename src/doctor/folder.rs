@@ -123,7 +123,10 @@ fn backlog(report: &mut Report, stats: &Stats, now: Timestamp) {
         }
     }
     if stats.dead_letters > 0 {
-        let what = format!("{} alerts cannot be stored as they are", stats.dead_letters);
+        let what = match stats.dead_letters {
+            1 => "1 alert cannot be stored as it is".to_owned(),
+            many => format!("{many} alerts cannot be stored as they are"),
+        };
         report.warn("letters", what, "look at them with `alertloop dead-letters list`");
     }
 }
