@@ -49,6 +49,7 @@ pub mod queue;
 pub mod receipt;
 pub mod reconcile;
 pub mod record;
+pub mod runner;
 pub mod secrets;
 pub mod security_setup;
 pub mod series;
