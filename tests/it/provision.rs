@@ -381,6 +381,7 @@ async fn waiting_for_the_store_ends_when_asked_to() {
         ca: None,
         identity: None,
         timeout: Duration::from_secs(5),
+        monitors: alertloop::opensearch::engine::Settings::default(),
     };
     let client = alertloop::opensearch::Client::new(&settings).unwrap();
     let (token, stop) = (WebhookToken::generate(), CancellationToken::new());

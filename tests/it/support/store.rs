@@ -129,6 +129,7 @@ impl Store {
             ca: self.access.ca.as_ref().map(read),
             identity: None,
             timeout: Duration::from_secs(30),
+            monitors: alertloop::opensearch::engine::Settings::default(),
         };
         Client::new(&settings).expect("a client")
     }
