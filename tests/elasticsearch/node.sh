@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One Elasticsearch node that tests share. See `node.sh --help`.
 set -euo pipefail
+shopt -s nullglob
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -51,7 +52,7 @@ module() {
   mkdir -p "$dir"
   for jar; do
     found=("$jars/$jar"-[0-9]*.jar)
-    [ ${#found[@]} -eq 1 ] && [ -e "${found[0]}" ] || die "module $name: no single $jar jar in $jars"
+    [ ${#found[@]} -eq 1 ] || die "module $name: no single $jar jar in $jars"
     cp "${found[0]}" "$dir/"
   done
   cat >"$dir/plugin-descriptor.properties" <<DESCRIPTOR

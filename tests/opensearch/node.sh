@@ -247,7 +247,7 @@ up() {
   export LEAVE_OUT_MODULES
   plugins=$(find_plugins)
   export WITHOUT_PLUGINS=$plain
-  [ "$plain" = no ] || kind=plain-distribution
+  [ "$plain" = no ] || kind="plain-distribution"
   if [ "$secured" = yes ]; then
     # of its own kind, so that the plain node and this one leave each other's
     kind="secured-distribution"
