@@ -9,3 +9,4 @@ mod checked;
 pub mod indices;
 pub mod jobs;
 pub mod monitors;
+pub mod runs;
