@@ -15,6 +15,7 @@
 mod acknowledge;
 mod alertmanager;
 mod auth_setup;
+mod builtin_loop;
 mod callback_channel;
 mod callback_mail;
 mod callback_tls;
