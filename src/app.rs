@@ -485,7 +485,7 @@ pub fn provision_settings(config: &Config) -> provision::Settings {
             config::TemplateMode::None => provision::TemplateMode::None,
         },
         malcolm_template: config.malcolm_template.clone(),
-        is_opensearch: config.may_have_monitors(),
+        may_have_monitors: config.may_have_monitors(),
         dir: config.provisioning_dir.clone(),
     }
 }

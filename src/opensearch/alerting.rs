@@ -253,6 +253,9 @@ pub async fn get(client: &Client, family: Family, id: &str) -> Result<Option<Mon
 /// # Errors
 /// [`Error`]: 400 for a body that is no monitor, 500 for a query that cannot be parsed.
 pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
+    if client.is_builtin().await? {
+        return ours::dry_run(client, monitor).await;
+    }
     let mut monitor = monitor.clone();
     let triggers = monitor.get_mut("triggers").and_then(Value::as_array_mut).into_iter().flatten();
     for trigger in triggers {
@@ -266,6 +269,16 @@ pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
         }
     }
     client.call(Method::Post, &format!("{MONITORS}/_execute?dryrun=true"), Some(&monitor)).await
+}
+
+/// Has the plugin run a monitor once, as if its time had come: it keeps alerts and sends messages. Gives
+/// a report as [`dry_run`] does.
+///
+/// # Errors
+/// [`Error`].
+pub async fn run(client: &Client, id: &str) -> Result<Value, Error> {
+    let path = format!("{MONITORS}/{}/_execute?dryrun=false", segment(id));
+    client.call(Method::Post, &path, None).await
 }
 
 /// Creates one; the store chooses its id.

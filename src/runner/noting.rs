@@ -252,29 +252,6 @@ pub fn merged(stored: &Value, mut ours: Value) -> Value {
     ours
 }
 
-/// Those of a monitor's alerts that belong to none of its `triggers` any more, deleted. That moves no
-/// time of theirs, as with the plugin (`AlertMover.kt`).
-#[must_use]
-pub fn left_over(alerts: &[Alert], triggers: &BTreeSet<String>) -> Vec<Alert> {
-    let is_left =
-        |alert: &&Alert| !alert.body["trigger_id"].as_str().is_some_and(|id| triggers.contains(id));
-    let deleted = |alert: &Alert| {
-        let mut alert = alert.clone();
-        alert.body["state"] = json!("DELETED");
-        alert
-    };
-    alerts.iter().filter(is_left).filter(|alert| !is_over(&alert.body)).map(deleted).collect()
-}
-
-/// The ids of a monitor's triggers.
-#[must_use]
-pub fn triggers(monitor: &Value) -> BTreeSet<String> {
-    let wrapped = monitor["triggers"].as_array().into_iter().flatten();
-    // A trigger is wrapped in an object whose one key is its kind.
-    let triggers = wrapped.filter_map(|wrapped| wrapped.as_object()?.values().next());
-    triggers.filter_map(|trigger| trigger["id"].as_str().map(str::to_owned)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,15 +359,5 @@ mod tests {
         ] {
             assert_eq!(merged(&stored, ours.clone()), want, "{stored} {ours}");
         }
-    }
-
-    #[test]
-    fn alerts_of_a_trigger_that_is_gone_are_deleted() {
-        let monitor = json!({"triggers": [{"query_level_trigger": {"id": "t"}}, {}]});
-        let alerts = [alert("1", "ACTIVE")];
-        assert_eq!(left_over(&alerts, &triggers(&monitor)), []);
-        let left = left_over(&alerts, &triggers(&json!({})));
-        assert_eq!(left[0].body["state"], "DELETED");
-        assert!(left[0].body.get("end_time").is_none());
     }
 }

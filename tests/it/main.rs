@@ -53,6 +53,7 @@ mod races;
 mod reconcile;
 mod reconcile_faults;
 mod rehearsal;
+mod runner;
 mod secrets;
 mod secured;
 mod silence;

@@ -48,7 +48,7 @@ impl Fresh {
             time_field: "firstPacket".to_owned(),
             template: TemplateMode::Auto,
             malcolm_template: format!("{prefix}malcolm_template"),
-            is_opensearch: true,
+            may_have_monitors: true,
             dir: None,
         };
         let fresh = Self { store, settings, prefix, _turn: turn };

@@ -7,6 +7,8 @@ use crate::opensearch::{Error, alerting::Family};
 
 /// The plugin's own limit, `plugins.alerting.monitor.max_triggers`.
 const MOST_TRIGGERS: usize = 10;
+/// The status of what only the plugin can run.
+pub(super) const UNABLE: u16 = 422;
 const QUERY: &str = "query_level_monitor";
 const BUCKET: &str = "bucket_level_monitor";
 /// What to do about what only the plugin can run.
@@ -80,7 +82,7 @@ fn bad(reason: &str) -> Error {
 }
 
 fn unable(what: &str) -> Error {
-    Error::Status { status: 422, reason: format!("{what} cannot be run: {MEND}") }
+    Error::Status { status: UNABLE, reason: format!("{what} cannot be run: {MEND}") }
 }
 
 fn text<'a>(map: &'a Map<String, Value>, key: &str, fault: &str) -> Result<&'a str, Error> {

@@ -115,7 +115,7 @@ impl Store {
             time_field: "firstPacket".to_owned(),
             template: TemplateMode::None,
             malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
+            may_have_monitors: true,
             dir: None,
         }
     }
