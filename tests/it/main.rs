@@ -53,6 +53,7 @@ mod races;
 mod reconcile;
 mod reconcile_faults;
 mod rehearsal;
+mod runner_equal;
 mod secrets;
 mod secured;
 mod silence;
