@@ -76,9 +76,8 @@ impl From<Message> for Handed {
 pub struct Run {
     /// The moment for which it was planned; epoch ms.
     pub scheduled_at: i64,
-    /// When it began; epoch ms. Of runs that were missed there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<i64>,
+    /// When it began; of runs that were missed, when the one began that stands for them; epoch ms.
+    pub started_at: i64,
     /// How long it took to decide, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
@@ -86,7 +85,7 @@ pub struct Run {
     pub outcome: Outcome,
     /// The names of the triggers that fire.
     pub triggers: Vec<String>,
-    /// How many messages it sent; of runs that were missed, how many these are.
+    /// How many messages it sent.
     pub messages: u64,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,11 +161,11 @@ impl State {
         if let Some((count, first)) = missed {
             let error = Some(format!("{count} not run in time; run once for the last of them"));
             let outcome = Outcome::Missed;
-            self.remember(Run { scheduled_at: first, outcome, error, ..Run::default() });
+            self.remember(Run { scheduled_at: first, started_at, outcome, error, ..Run::default() });
         }
         let run = Run {
             scheduled_at,
-            started_at: Some(started_at),
+            started_at,
             took_ms: u64::try_from(decided_at - started_at).ok(),
             ..told(&decision)
         };

@@ -12,7 +12,7 @@ use alertloop::{
     opensearch::{
         Client, acknowledging,
         alerting::{self, Family},
-        builtin::runs,
+        builtin::{asking, indices::Index, runs},
     },
     provision::desired::CHANNEL_ID,
 };
@@ -237,11 +237,11 @@ async fn runs_that_were_missed_are_run_once_for_the_last_of_them() {
     let mut body = scene.monitor("Paused", 60);
     body["enabled_time"] = json!(begun);
     body["last_update_time"] = json!(begun);
-    alertloop::opensearch::builtin::indices::Index::Monitors
+    Index::Monitors
         .make(&scene.client)
         .await
         .expect("one");
-    alertloop::opensearch::builtin::indices::Index::Runs.make(&scene.client).await.expect("one");
+    Index::Runs.make(&scene.client).await.expect("one");
     scene.keep("monitors", "paused", body).await;
     let planned = begun + 30 * minute;
     let state = json!({"kind": "state", "monitor_id": "paused", "planned": planned, "current": [],
@@ -313,7 +313,7 @@ async fn what_a_run_left_undone_is_done_by_the_next_leader() {
         "history": [], "pending": {"at": clock::now().as_millisecond(), "alerts": [alert],
             "messages": [{"destination": CHANNEL_ID, "body": told, "trigger": "many",
                 "alerts": ["left-1"]}]}});
-    alertloop::opensearch::builtin::indices::Index::Runs.make(&scene.client).await.expect("one");
+    Index::Runs.make(&scene.client).await.expect("one");
     scene.keep("runs", &id, state).await;
     let app = scene.start().await;
     scene.noted(&id, "nothing pending", |state| state["pending"].is_null()).await;
@@ -332,7 +332,7 @@ async fn a_wish_runs_a_disabled_monitor_once() {
     let id = scene.make(&body).await;
     let app = scene.start().await;
     let asked = clock::now().as_millisecond();
-    runs::wish(&scene.client, &id, asked).await.expect("a wish");
+    asking::wish(&scene.client, &id, asked).await.expect("a wish");
     let state = scene.noted(&id, "a run", |state| state["wished"] == asked).await;
     assert_eq!(
         (&state["planned"], &state["history"][0]["scheduled_at"]),
