@@ -54,6 +54,8 @@ mod races;
 mod reconcile;
 mod reconcile_faults;
 mod rehearsal;
+mod runner;
+mod runner_equal;
 mod secrets;
 mod secured;
 mod silence;
