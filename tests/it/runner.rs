@@ -12,7 +12,7 @@ use alertloop::{
     opensearch::{
         Client, acknowledging,
         alerting::{self, Family},
-        builtin::{asking, indices::Index, runs},
+        builtin::{indices::Index, runs},
     },
     provision::desired::CHANNEL_ID,
 };
@@ -237,10 +237,7 @@ async fn runs_that_were_missed_are_run_once_for_the_last_of_them() {
     let mut body = scene.monitor("Paused", 60);
     body["enabled_time"] = json!(begun);
     body["last_update_time"] = json!(begun);
-    Index::Monitors
-        .make(&scene.client)
-        .await
-        .expect("one");
+    Index::Monitors.make(&scene.client).await.expect("one");
     Index::Runs.make(&scene.client).await.expect("one");
     scene.keep("monitors", "paused", body).await;
     let planned = begun + 30 * minute;
@@ -332,7 +329,7 @@ async fn a_wish_runs_a_disabled_monitor_once() {
     let id = scene.make(&body).await;
     let app = scene.start().await;
     let asked = clock::now().as_millisecond();
-    asking::wish(&scene.client, &id, asked).await.expect("a wish");
+    runs::wish(&scene.client, &id, asked).await.expect("a wish");
     let state = scene.noted(&id, "a run", |state| state["wished"] == asked).await;
     assert_eq!(
         (&state["planned"], &state["history"][0]["scheduled_at"]),
