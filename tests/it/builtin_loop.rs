@@ -155,9 +155,9 @@ impl<'a> Ground<'a> {
                 *monitor = found.expect("an answer").expect("the monitor");
                 let trigger = &mut monitor.body["triggers"][0]["query_level_trigger"];
                 trigger["condition"]["script"]["source"] = json!(source);
-                alerting::update(client, Family::Monitor, monitor, &monitor.body)
-                    .await
-                    .expect("a change");
+                let guard = (monitor.seq_no, monitor.primary_term);
+                let (id, body) = (&monitor.id, &monitor.body);
+                alerting::update(client, Family::Monitor, id, guard, body).await.expect("a change");
                 self.run();
             }
         }
