@@ -9,7 +9,7 @@ use alertloop::{
 };
 
 use super::*;
-use crate::support::receiver::Receiver;
+use crate::support::Receiver;
 
 const MONITORS: &str = "_plugins/_alerting/monitors";
 const CHANNELS: &str = "_plugins/_notifications/configs";
