@@ -26,6 +26,7 @@ mod dead_letters;
 mod doctor;
 mod email;
 mod engaged;
+mod engine;
 mod foreign;
 mod graylog;
 mod graylog_loop;

@@ -14,16 +14,13 @@ use alertloop::{
     opensearch::Client,
     provision::{desired::CHANNEL_ID, shape},
     record::{self, Naming, Receipt, fields::FieldSet, index_name::IndexName},
-    runner::{decide, decision::Period},
+    runner::decide,
 };
 use jiff::Timestamp;
 use opensearch::http::Method;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    store,
-    support::{self, Store},
-};
+use crate::{store, support::Store};
 
 mod life;
 
@@ -238,7 +235,8 @@ async fn by_alertloop(client: &Client, monitor: &Value) -> Value {
 /// A report without what has to differ.
 fn alike(report: &Value) -> Value {
     let mut text = report.to_string();
-    for (id, trigger) in report["trigger_results"].as_object().into_iter().flatten() {
+    let triggers = report["trigger_results"].as_object().into_iter().flatten();
+    for (id, trigger) in triggers.filter(|(_, one)| one.get("agg_result_buckets").is_some()) {
         text = text
             .replace(id.as_str(), &format!("of {}", trigger["name"].as_str().unwrap_or_default()));
     }
