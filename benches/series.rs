@@ -46,6 +46,7 @@ async fn run() {
         ca: None,
         identity: None,
         timeout: Duration::from_secs(30),
+        monitors: alertloop::opensearch::engine::Settings::default(),
     };
     let client = Client::new(&settings).expect("a client");
     for series in [200, 10_000] {

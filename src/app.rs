@@ -230,7 +230,7 @@ impl App {
     }
 
     fn writer_settings(&self) -> writer::Settings {
-        let asks = self.config.store_kind.is_opensearch();
+        let asks = self.config.may_have_monitors();
         writer::Settings {
             naming: self.naming.clone(),
             pattern: self.config.index.pattern.clone(),
@@ -311,7 +311,7 @@ impl App {
         }
         let settings = dispatcher::Settings {
             naming: self.config.compat.is_none().then(|| self.naming.clone()),
-            ids_are_asked: self.config.store_kind.is_opensearch(),
+            ids_are_asked: self.config.may_have_monitors(),
             body_limit: self.config.body_limit,
             ntopng: self.config.ntopng_version,
             graylog: self.config.graylog_url.clone(),
@@ -360,7 +360,7 @@ impl App {
         callbacks: Arc<runner::Status>,
         queues: Arc<queue::Status>,
     ) -> Arc<http::State> {
-        let asks = self.config.store_kind.is_opensearch();
+        let asks = self.config.may_have_monitors();
         Arc::new(http::State {
             spool: Arc::clone(&self.spool),
             writer,
@@ -442,7 +442,7 @@ pub fn history_settings(config: &Config, index: IndexName) -> history::Settings 
         index,
         stale_after: config.stale_after,
         reconciles: config.reconciles(),
-        asks_alerting: config.store_kind.is_opensearch(),
+        asks_alerting: config.may_have_monitors(),
     }
 }
 
@@ -480,7 +480,7 @@ pub fn provision_settings(config: &Config) -> provision::Settings {
             config::TemplateMode::None => provision::TemplateMode::None,
         },
         malcolm_template: config.malcolm_template.clone(),
-        is_opensearch: config.store_kind.is_opensearch(),
+        may_have_monitors: config.may_have_monitors(),
         dir: config.provisioning_dir.clone(),
     }
 }

@@ -34,6 +34,7 @@ mod deliveries;
 mod doctor;
 mod engaged;
 mod health;
+mod monitors;
 mod place;
 mod printed;
 mod provision;
@@ -94,6 +95,12 @@ enum Command {
     Conditions {
         #[command(subcommand)]
         action: conditions::Action,
+    },
+    /// Look at the monitors in the store; switch them, run them, see how their runs went
+    #[command(after_help = monitors::EXAMPLES, arg_required_else_help = true)]
+    Monitors {
+        #[command(subcommand)]
+        action: monitors::Action,
     },
     /// Look at what cannot be stored; send it again, remove it, write it out
     #[command(after_help = dead_letters::EXAMPLES, arg_required_else_help = true)]
@@ -213,6 +220,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Conditions { action } => conditions::run(&action),
+        Command::Monitors { action } => monitors::run(&action).await,
         Command::DeadLetters { action } => dead_letters::run(&action).await,
         Command::Deliveries { action } => deliveries::run(&action).await,
         Command::Callbacks { action } => callbacks::run(&action).await,

@@ -18,7 +18,8 @@ use url::Url;
 use crate::{
     callback::Callback,
     intake::ntopng::version::Version,
-    opensearch, queue, reconcile,
+    opensearch::{self, engine::Choice},
+    queue, reconcile,
     secrets::{Login, WebhookToken},
     telemetry::LogSettings,
 };
@@ -123,13 +124,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the records are compared with the Alerting API: upstream's documents have no life, and
-    /// Elasticsearch has no such API.
+    /// Whether the store may have monitors: Elasticsearch has none but ours.
+    #[must_use]
+    pub fn may_have_monitors(&self) -> bool {
+        self.store_kind.is_opensearch() || self.store.monitors.choice == Choice::Builtin
+    }
+
+    /// Whether the records are compared with the monitors' alerts: upstream's documents have no life.
     #[must_use]
     pub fn reconciles(&self) -> bool {
-        !self.reconcile_interval.is_zero()
-            && self.compat.is_none()
-            && self.store_kind.is_opensearch()
+        !self.reconcile_interval.is_zero() && self.compat.is_none() && self.may_have_monitors()
     }
 }
 
@@ -140,7 +144,7 @@ pub enum StoreKind {
     OpenSearchLocal,
     /// Another OpenSearch.
     OpenSearchRemote,
-    /// An Elasticsearch: records are written, and nothing is provisioned.
+    /// An Elasticsearch: it has no monitors but those that alertloop runs itself.
     ElasticsearchRemote,
 }
 

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     opensearch::Client,
-    provision::{self, Error, Options},
+    provision::{self, Error, Options, object::Object},
     secrets::WebhookToken,
 };
 
@@ -70,7 +70,8 @@ pub async fn run(client: &Client, setup: &Setup) -> Report {
     queues::look(&mut report, setup).await;
     let Some(about) = store::reach(&mut report, client).await else { return report };
     store::version(&mut report, client, setup, &about).await;
-    let has_alerting = about.is_opensearch && setup.provisioning.is_opensearch;
+    let is_builtin = store::engine(&mut report, client, setup).await;
+    let has_alerting = about.is_opensearch && setup.provisioning.may_have_monitors && !is_builtin;
     let lacks_plugins = has_alerting && store::plugins(&mut report, client).await;
     if about.is_opensearch {
         rights::look(&mut report, client, setup).await;
@@ -99,11 +100,13 @@ async fn objects_and_back(
     match provision::probe(client, &setup.provisioning, &desired, Options::default()).await {
         Ok(live) => {
             objects::look(report, setup, &desired, &live, lacks_plugins);
-            if live.has_alerting && live.channels.is_some() {
-                if let Some(monitors) = monitors::look(report, client, &desired).await {
-                    silence::look(report, client, setup, &monitors).await;
-                    heartbeat::look(report, setup, &monitors).await;
-                }
+            if live.can_have(Object::Monitor)
+                && let Some(monitors) = monitors::look(report, client, &desired).await
+            {
+                silence::look(report, client, setup, &monitors).await;
+                heartbeat::look(report, setup, &monitors).await;
+            }
+            if live.can_have(Object::Channel) {
                 loopback::deny_list(report, client, &setup.provisioning.webhook_url).await;
                 loopback::test(report, client, setup, &live).await;
             }

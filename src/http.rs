@@ -165,6 +165,7 @@ fn every_door(prefix: &str) -> Doors {
     doors.api(&GET, "/alerts/{id}", Needs::Reader, history::show);
     doors.api(&POST, "/alerts/{id}/acknowledge", Needs::Operator, alerts::acknowledge);
     doors.api(&GET, "/conditions", Needs::Reader, monitors::list);
+    doors.api(&GET, "/conditions/{id}/history", Needs::Reader, monitors::past);
     doors.api(&POST, "/conditions/{id}/enable", Needs::Admin, monitors::enable);
     doors.api(&POST, "/conditions/{id}/disable", Needs::Admin, monitors::disable);
     doors.api(&GET, "/dead-letters", Needs::Reader, dead_letters::list);

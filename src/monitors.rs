@@ -31,10 +31,14 @@ use crate::{
 };
 
 mod item;
+mod past;
 mod switch;
+mod trial;
 
 pub use item::{Item, Trouble};
+pub use past::{Past, Run};
 pub use switch::Fault;
+pub use trial::Trial;
 
 /// How long the store may take for one call.
 const TIME: Duration = Duration::from_secs(12);
@@ -98,14 +102,61 @@ impl Monitors {
     /// # Errors
     /// [`Fault`].
     pub async fn switch(&self, id: &str, enabled: bool) -> Result<Item, Fault> {
-        let (family, monitor) = switch::switch(&self.client, id, enabled).await?;
+        let item = switch(&self.client, &self.settings, id, enabled).await?;
         self.lists.forget();
-        let mut item = Item::of(family, &monitor);
-        if let Ok(desired) = provision::desired(&self.settings) {
-            describe(&mut item, &desired);
-        }
         Ok(item)
     }
+
+    /// How the last runs of one went.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn past(&self, id: &str) -> Result<Past, Fault> {
+        past::read(&self.client, id).await
+    }
+}
+
+/// Switches one on or off, as [`Monitors::switch`].
+///
+/// # Errors
+/// [`Fault`].
+pub async fn switch(
+    client: &Client,
+    settings: &provision::Settings,
+    id: &str,
+    enabled: bool,
+) -> Result<Item, Fault> {
+    let (family, monitor) = switch::switch(client, id, enabled).await?;
+    Ok(described(settings, family, &monitor))
+}
+
+/// The monitor with this id, else the only one with this name, as it is listed and as it is kept.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn find(
+    client: &Client,
+    settings: &provision::Settings,
+    id_or_name: &str,
+) -> Result<(Item, Monitor), Fault> {
+    let (family, monitor) = switch::find(client, id_or_name).await?;
+    Ok((described(settings, family, &monitor), monitor))
+}
+
+/// How the last runs of a monitor went.
+///
+/// # Errors
+/// [`Error`].
+pub async fn past(client: &Client, monitor: &Monitor) -> Result<Past, Error> {
+    past::of(client, monitor).await
+}
+
+fn described(settings: &provision::Settings, family: Family, monitor: &Monitor) -> Item {
+    let mut item = Item::of(family, monitor);
+    if let Ok(desired) = provision::desired(settings) {
+        describe(&mut item, &desired);
+    }
+    item
 }
 
 /// Asks the store for all of them.
@@ -117,10 +168,12 @@ pub async fn list(
     settings: &provision::Settings,
     now: Timestamp,
 ) -> Result<List, Error> {
-    if !settings.is_opensearch {
+    if !settings.may_have_monitors {
         return Err(Error::Status {
             status: 501,
-            reason: "Elasticsearch has no Alerting".to_owned(),
+            reason: "Elasticsearch has no Alerting; with ALERTLOOP_MONITORS=builtin alertloop \
+                     runs monitors itself"
+                .to_owned(),
         });
     }
     let mut unknown = Vec::new();

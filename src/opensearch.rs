@@ -31,8 +31,10 @@ pub mod acknowledging;
 pub mod alert_search;
 pub mod alerting;
 pub mod alerts;
+pub mod builtin;
 pub mod bulk;
 pub mod cluster;
+pub mod engine;
 mod following;
 pub mod guarded;
 pub mod jobs;
@@ -48,6 +50,8 @@ pub mod sending;
 pub mod templates;
 mod tls;
 
+use engine::Chosen;
+pub use engine::Engine;
 pub use following::Files;
 use following::Follower;
 use refusals::Refusals;
@@ -70,6 +74,8 @@ pub struct Settings {
     pub identity: Option<Identity>,
     /// Limit of one call, from connecting to the last byte of the answer.
     pub timeout: Duration,
+    /// Who runs the monitors there.
+    pub monitors: engine::Settings,
 }
 
 /// A client certificate and its key, as PEM; never printed.
@@ -165,6 +171,7 @@ pub struct Client {
     timeout: Duration,
     address: String,
     agent: Option<HeaderValue>,
+    engine: Arc<Chosen>,
 }
 
 /// What all copies of a client share.
@@ -265,6 +272,7 @@ impl Client {
             timeout: settings.timeout,
             address: settings.url.to_string(),
             agent: None,
+            engine: Chosen::new(&settings.monitors),
         })
     }
 

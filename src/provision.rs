@@ -50,6 +50,8 @@ use desired::{BadFiles, Desired};
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// What is tried where the store is asked whether it has the plugin.
+const WHO_RUNS: &str = "cannot tell who runs the monitors";
 /// How often Malcolm's template is looked for while records wait for it.
 const TEMPLATE_WAIT: Duration = Duration::from_secs(2);
 
@@ -66,8 +68,8 @@ pub struct Settings {
     pub template: TemplateMode,
     /// The name of Malcolm's index template.
     pub malcolm_template: String,
-    /// Whether the store is OpenSearch; Elasticsearch has neither channels nor monitors.
-    pub is_opensearch: bool,
+    /// Whether the store may have monitors; Elasticsearch has none but those that alertloop runs.
+    pub may_have_monitors: bool,
     /// A folder whose files stand in for those compiled in.
     pub dir: Option<PathBuf>,
 }
@@ -91,7 +93,7 @@ impl Settings {
             time_field: "firstPacket".to_owned(),
             template: TemplateMode::Auto,
             malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
+            may_have_monitors: true,
             dir: None,
         }
     }
@@ -214,6 +216,9 @@ pub async fn look(
 /// # Errors
 /// [`Error`].
 pub async fn token_in_use(client: &Client) -> Result<Option<WebhookToken>, Error> {
+    if client.is_builtin().await.map_err(Error::store(WHO_RUNS))? {
+        return Ok(None);
+    }
     for id in [desired::CHANNEL_ID, desired::OLD_CHANNEL_ID] {
         let found = notifications::channel(client, id).await;
         let found = found.map_err(Error::store("cannot read the channel"))?;

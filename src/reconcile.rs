@@ -111,7 +111,7 @@ enum Fault {
     #[error("the store has no Alerting plugin: nothing is compared")]
     NoAlerting,
     #[error(
-        "not all alerts can be read: the store's health of .opendistro-alerting-alert* is red; see GET _cat/indices?health=red"
+        "not all alerts can be read: the store's health of the alerts' indices (.opendistro-alerting-alert*, or alertloop-alerts) is red; see GET _cat/indices?health=red"
     )]
     Recovering,
     #[error("another replica has taken over")]
@@ -338,9 +338,10 @@ impl Reconciler {
         let ms = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         let written_at =
             async |id: &str| notifications::written_at(&self.client, id).await.map_err(at_channel);
+        let is_builtin = self.client.is_builtin().await.map_err(at_channel)?;
         // A user's channel with our address may be as old as Malcolm's.
-        let mut written = written_at(CHANNEL_ID).await?;
-        if written.is_none() {
+        let mut written = if is_builtin { None } else { written_at(CHANNEL_ID).await? };
+        if written.is_none() && !is_builtin {
             for id in self.channels().await? {
                 written = written.into_iter().chain(written_at(&id).await?).min();
             }
@@ -352,6 +353,10 @@ impl Reconciler {
 
     /// Our own channels, and those that others made with our address.
     async fn channels(&self) -> Result<BTreeSet<String>, Fault> {
+        if self.client.is_builtin().await.map_err(at_channel)? {
+            // The built-in engine knows ours by their ids alone.
+            return Ok(BTreeSet::new());
+        }
         let all = notifications::configs(&self.client).await.map_err(at_channel)?;
         let ours = all.into_iter().filter(|(id, config)| {
             let url = config.pointer("/webhook/url").and_then(Value::as_str);

@@ -2,4 +2,5 @@
 //! messages. The store's own search, Painless and Mustache do the work; what is here decides when,
 //! keeps the alerts, and hands the messages over.
 
+pub mod decide;
 pub mod decision;

@@ -20,7 +20,7 @@ use crate::{
 mod role;
 mod user;
 
-pub use role::{Role, shipped};
+pub use role::{MONITORS, Role, shipped};
 pub use user::OwnUser;
 
 /// How often a change is tried anew that met another one: all roles are one document.

@@ -50,6 +50,7 @@ impl Month {
             ca: None,
             identity: None,
             timeout: Duration::from_mins(2),
+            monitors: alertloop::opensearch::engine::Settings::default(),
         });
         let pattern = format!("bench{:08x}-*", rand::random::<u32>());
         let settings = Settings {

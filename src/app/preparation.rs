@@ -126,12 +126,12 @@ impl Preparation {
     }
 
     async fn provision(&self, turn: &mut Turn, stop: &CancellationToken) {
-        if !self.provision || !self.settings.is_opensearch {
+        if !self.provision || !self.settings.may_have_monitors {
             self.readiness.provisioning("off");
             self.provisioned.send_replace(true);
             if self.provision {
                 warn!(
-                    "channels and monitors are not provisioned: OPENSEARCH_PRIMARY names Elasticsearch, which has none; alerts of other sources are recorded all the same"
+                    "channels and monitors are not provisioned: OPENSEARCH_PRIMARY names Elasticsearch, which has none (ALERTLOOP_MONITORS=builtin has alertloop run them itself); alerts of other sources are recorded all the same"
                 );
             }
             return;
@@ -147,7 +147,7 @@ impl Preparation {
     /// made its objects right after we looked. And whenever our secret has changed. Tells whether the
     /// channel is as it should be; then only what it carries admits.
     async fn provision_again(&self, turn: &mut Turn, stop: &CancellationToken) -> bool {
-        if !self.provision || !self.settings.is_opensearch {
+        if !self.provision || !self.settings.may_have_monitors {
             // The channel is somebody else's business.
             self.access.retire();
             return true;
@@ -171,7 +171,7 @@ impl Preparation {
 
     /// Accepts the secret that the channel carries now, whoever put it there.
     async fn follow_secret(&self) {
-        if !self.provision || !self.settings.is_opensearch || self.token_is_configured {
+        if !self.provision || !self.settings.may_have_monitors || self.token_is_configured {
             return;
         }
         let found = provision::token_in_use(&self.client).await;

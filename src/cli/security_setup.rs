@@ -9,9 +9,9 @@ use clap::{Args, Subcommand};
 use super::{Misused, TableArgs, auth_setup::ask, may_ask, printed::say, show};
 use crate::{
     config::{SecuritySettings, curlrc},
-    opensearch::{Client, Identity, Settings},
+    opensearch::{Client, Identity, Settings, engine::Choice},
     secrets::Login,
-    security_setup::{self, OwnUser, Plan, Wanted},
+    security_setup::{self, MONITORS, OwnUser, Plan, Wanted},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -58,7 +58,7 @@ pub(super) struct SetupArgs {
     #[arg(
         long,
         value_name = "ROLE",
-        help = "Shipped role to give; may be given several times [default: alertloop, and alertloop_provisioning unless ALERTLOOP_PROVISION is false]"
+        help = "Shipped role to give; may be given several times [default: alertloop, and alertloop_provisioning unless ALERTLOOP_PROVISION is false; with ALERTLOOP_MONITORS=builtin alertloop and alertloop_monitors]"
     )]
     role: Vec<String>,
     #[arg(
@@ -108,12 +108,15 @@ fn ended(plan: &Plan) -> ExitCode {
 }
 
 fn wanted(args: &SetupArgs, settings: &SecuritySettings) -> anyhow::Result<Wanted> {
+    let is_builtin = settings.store.monitors.choice == Choice::Builtin;
     let names = match (args.role.is_empty(), settings.provision) {
         (false, _) => args.role.clone(),
+        (true, _) if is_builtin => vec!["alertloop".to_owned(), MONITORS.to_owned()],
         (true, true) => vec!["alertloop".to_owned(), "alertloop_provisioning".to_owned()],
         (true, false) => vec!["alertloop".to_owned()],
     };
-    let roles = names.iter().map(|name| security_setup::shipped(name, &settings.pattern));
+    let (pattern, prefix) = (&settings.pattern, &settings.store.monitors.prefix);
+    let roles = names.iter().map(|name| security_setup::shipped(name, pattern, prefix));
     let roles = roles.collect::<anyhow::Result<Vec<_>>>();
     let roles = roles.map_err(|fault| Misused(format!("--role: {fault}")))?;
     let login = settings.store.login.clone();

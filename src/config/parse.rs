@@ -4,7 +4,9 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{Compat, StoreKind, TemplateMode, units};
-use crate::{reconcile::Monitors, secrets::Login, telemetry::LogFormat};
+use crate::{
+    opensearch::engine::Choice, reconcile::Monitors, secrets::Login, telemetry::LogFormat,
+};
 
 pub(super) fn store_url(text: &str) -> Result<(Url, Option<Login>), &'static str> {
     const LOGIN: &str = "the login in the address cannot be read: percent-encode it";
@@ -93,6 +95,32 @@ pub(super) fn pattern(text: &str) -> Result<String, &'static str> {
         return Err("holds a character that the store refuses in the name of an index");
     }
     Ok(text.to_owned())
+}
+
+/// The rules for an index name, for what such names begin with.
+pub(super) fn index_prefix(text: &str) -> Result<String, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if !text.bytes().all(|byte| is_plain(byte) || b"-_.".contains(&byte)) {
+        return Err(
+            "must be lower-case letters, digits, -, _ and .: names of indices begin with it",
+        );
+    }
+    if !text.bytes().next().is_some_and(is_plain) {
+        return Err("must start with a lower-case letter or a digit");
+    }
+    if text.len() > 200 {
+        return Err("must have at most 200 characters");
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn engine(text: &str) -> Result<Choice, &'static str> {
+    match text {
+        "auto" => Ok(Choice::Auto),
+        "plugin" => Ok(Choice::Plugin),
+        "builtin" => Ok(Choice::Builtin),
+        _ => Err("must be auto, plugin or builtin"),
+    }
 }
 
 pub(super) fn api_prefix(text: &str) -> Result<String, &'static str> {

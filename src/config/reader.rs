@@ -12,13 +12,17 @@ use url::Url;
 
 use super::{
     Config, Fault, Faults, IndexSettings, KeystoreSettings, Local, Outcome, SecuritySettings,
+    StoreKind,
     curlrc::{self, Curlrc},
     parse, settings, units,
 };
 use crate::{
     callback::{self, Callback},
     intake::ntopng::version::Version,
-    opensearch::{self, Files, Identity},
+    opensearch::{
+        self, Files, Identity,
+        engine::{self, Choice},
+    },
     queue,
     secrets::{Login, Password, WebhookToken},
     telemetry::LogSettings,
@@ -220,6 +224,7 @@ where
         let ca = self.pem("ALERTLOOP_OPENSEARCH_CA", "CERTIFICATE-----");
         let identity = self.identity();
         let timeout = self.parse("ALERTLOOP_STORE_TIMEOUT", units::limit);
+        let monitors = self.engine();
         let (url, login_of_url) = url?;
         if login_of_url.is_some() && login_of_file.is_some() {
             self.warn("the login in OPENSEARCH_URL goes before the one in the credentials file");
@@ -237,7 +242,21 @@ where
             ca,
             identity,
             timeout: timeout?,
+            monitors: monitors?,
         })
+    }
+
+    /// Who runs the monitors. What is said to be Elasticsearch is not asked for a plugin.
+    fn engine(&mut self) -> Option<engine::Settings> {
+        let choice = self.parse("ALERTLOOP_MONITORS", parse::engine);
+        let prefix = self.parse("ALERTLOOP_MONITORS_PREFIX", parse::index_prefix);
+        let is_opensearch =
+            parse::store_kind(&self.text("OPENSEARCH_PRIMARY")).is_ok_and(StoreKind::is_opensearch);
+        let choice = match choice? {
+            Choice::Auto if !is_opensearch => Choice::Builtin,
+            choice => choice,
+        };
+        Some(engine::Settings { choice, prefix: prefix? })
     }
 
     /// The files that [`Self::store`] read, which may change while the service runs.

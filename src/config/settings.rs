@@ -267,6 +267,18 @@ pub static TABLE: &[Setting] = &[
         "Make the channel, the monitor and the template while serving",
     ),
     value(
+        "ALERTLOOP_MONITORS",
+        "auto",
+        PROVISIONING,
+        "Who runs the monitors: plugin (OpenSearch's Alerting), builtin (alertloop), or auto: the plugin where the store has it",
+    ),
+    value(
+        "ALERTLOOP_MONITORS_PREFIX",
+        "alertloop",
+        PROVISIONING,
+        "What the names of the indices begin with that builtin keeps monitors, alerts and runs in",
+    ),
+    value(
         "ALERTLOOP_PROVISIONING_DIR",
         "",
         PROVISIONING,

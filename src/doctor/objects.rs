@@ -73,6 +73,10 @@ fn object(report: &mut Report, step: &Step, live: &Live) {
             };
             report.warn(check, format!("{name}: {reason}"), mend);
         }
+        Action::Unavailable { reason } if live.is_builtin => {
+            let mend = "take its file away, or let OpenSearch's plugins run the monitors";
+            report.warn(check, format!("{name}: {reason}"), mend);
+        }
         Action::Unavailable { reason } if live.about.is_opensearch => {
             let mend = "install the plugins opensearch-alerting and opensearch-notifications";
             report.warn(check, format!("{name}: {reason}"), mend);

@@ -29,6 +29,8 @@ enum For {
     Reconciling,
     /// Without it provisioning stops.
     Provisioning,
+    /// Without it the built-in engine cannot keep or run monitors.
+    Monitors,
 }
 
 /// A question that the store answers without changing anything.
@@ -59,7 +61,8 @@ pub(super) async fn look(report: &mut Report, client: &Client, setup: &Setup) {
     };
     filters(report, client, &user).await;
     let mut answers = Answers::default();
-    for question in questions(setup) {
+    let builtin = client.is_builtin().await.unwrap_or(false).then(|| client.builtin_prefix());
+    for question in questions(setup, builtin) {
         match ask(client, &question).await {
             Ok(Leave::Given) => {}
             Ok(Leave::Lacking(named)) => {
@@ -89,7 +92,9 @@ async fn ask(client: &Client, question: &Question) -> Result<Leave, Error> {
     }
 }
 
-fn questions(setup: &Setup) -> Vec<Question> {
+/// `builtin` is the prefix of the indices that the built-in engine keeps monitors in, where that runs
+/// them.
+fn questions(setup: &Setup, builtin: Option<&str>) -> Vec<Question> {
     // Where records would go on a day of 1970, and nothing is.
     let index = setup.provisioning.index_pattern.replace('*', "700101");
     let missing = |permission, method, path: &str, body| Question {
@@ -133,6 +138,10 @@ fn questions(setup: &Setup) -> Vec<Question> {
     ];
     if setup.reconciles {
         all.extend(of_reconciling(&index));
+    }
+    if let Some(prefix) = builtin {
+        all.extend(of_builtin(prefix, &index));
+        return all;
     }
     if !setup.provisions {
         return all;
@@ -189,6 +198,32 @@ fn of_reconciling(index: &str) -> [Question; 3] {
     ]
 }
 
+/// `index` is one of records.
+fn of_builtin(prefix: &str, index: &str) -> Vec<Question> {
+    let mut all: Vec<_> = ["monitors", "alerts", "runs"]
+        .into_iter()
+        .flat_map(|word| {
+            let path = format!("/{prefix}-{word}/_doc/{NOBODY}");
+            let of = |permission, method| {
+                dry(For::Monitors, permission, method, path.clone(), json!({}))
+            };
+            [
+                of("indices:data/write/index", Method::Put),
+                of("indices:data/write/delete", Method::Delete),
+            ]
+        })
+        .collect();
+    // What the monitors do in the store.
+    for (permission, path) in [
+        ("cluster:admin/scripts/painless/execute", "/_scripts/painless/_execute".to_owned()),
+        ("indices:data/read/search/template/render", "/_render/template".to_owned()),
+        ("indices:data/read/search", format!("/{index}/_search")),
+    ] {
+        all.push(dry(For::Monitors, permission, Method::Post, path, json!({})));
+    }
+    all
+}
+
 /// A question to the security plugin alone.
 fn dry(
     is_for: For,
@@ -241,6 +276,11 @@ fn judge(report: &mut Report, user: &User, answers: &Answers, setup: &Setup) {
         let what = format!("{name:?} lacks {provisioning}: provisioning stops there");
         let mend = format!("{}, or set ALERTLOOP_PROVISION=false", role("alertloop_provisioning"));
         report.warn("rights", what, mend);
+    }
+    let monitors = of(For::Monitors);
+    if !monitors.is_empty() {
+        let what = format!("{name:?} lacks {monitors}: alertloop cannot run the monitors");
+        report.fail("rights", what, role("alertloop_monitors"));
     }
     if answers.lacking.is_empty() {
         let roles = roles.join(", ");
@@ -305,6 +345,12 @@ mod tests {
                 "\"al\" lacks a, b on s-*",
             ),
             (vec![lacks(For::Provisioning, "a")], 1, vec![State::Warn], "lacks a: provisioning"),
+            (
+                vec![lacks(For::Monitors, "a")],
+                0,
+                vec![State::Fail],
+                "lacks a: alertloop cannot run",
+            ),
             (vec![lacks(For::Series, "a")], 0, vec![State::Warn], "lacks a on alertloop-series"),
             (vec![lacks(For::Reconciling, "a")], 0, vec![State::Warn], "lacks a: lost webhooks"),
             (
@@ -338,11 +384,13 @@ mod tests {
 
     #[test]
     fn no_question_names_anything_that_could_exist() {
-        for question in questions(&Setup::for_tests()) {
-            assert!(question.path.contains(NOBODY) || question.dry, "{}", question.path);
+        for builtin in [None, Some("p")] {
+            for question in questions(&Setup::for_tests(), builtin) {
+                assert!(question.path.contains(NOBODY) || question.dry, "{}", question.path);
+            }
         }
         let none = Setup { provisions: false, reconciles: false, ..Setup::for_tests() };
         let is_for_alerts = |one: &Question| matches!(one.is_for, For::Records | For::Series);
-        assert!(questions(&none).iter().all(is_for_alerts));
+        assert!(questions(&none, None).iter().all(is_for_alerts));
     }
 }

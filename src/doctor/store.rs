@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Report, Setup};
 use crate::opensearch::{
-    Client, Error, alerting,
+    Client, Engine, Error, alerting,
+    builtin::indices::Index,
     cluster::{self, About, Node},
     security,
 };
@@ -56,14 +57,38 @@ pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<About>
     None
 }
 
+/// Who runs the monitors; tells whether that is alertloop itself.
+pub(super) async fn engine(report: &mut Report, client: &Client, setup: &Setup) -> bool {
+    if !setup.provisioning.may_have_monitors {
+        return false;
+    }
+    match client.engine().await {
+        Ok(Engine::Plugin) => {
+            report.ok("engine", "the Alerting plugin runs the monitors");
+            false
+        }
+        Ok(Engine::Builtin) => {
+            let index = Index::Monitors.name(client);
+            let what = format!("alertloop runs the monitors itself; they are kept in {index}");
+            report.ok("engine", what);
+            true
+        }
+        Err(fault) => {
+            report.unread("engine", &fault);
+            false
+        }
+    }
+}
+
 /// What is known of its version.
 pub(super) async fn version(report: &mut Report, client: &Client, setup: &Setup, about: &About) {
+    let is_builtin = client.is_builtin().await.unwrap_or(false);
     if !about.is_opensearch {
-        if setup.provisioning.is_opensearch {
+        if setup.provisioning.may_have_monitors && !is_builtin {
             let mend = "set OPENSEARCH_PRIMARY to elasticsearch-remote";
             report.warn("version", "it is not OpenSearch, though the settings say so", mend);
         } else {
-            report.ok("version", "it has no channels and monitors; records are written");
+            report.ok("version", "it has no Alerting and no Notifications; records are written");
         }
         return;
     }

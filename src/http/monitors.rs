@@ -1,4 +1,5 @@
-//! `GET /mapi/conditions`: the monitors that concern us; `POST` switches one on or off.
+//! `GET /mapi/conditions`: the monitors that concern us, and how the runs of one went; `POST` switches
+//! one on or off.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -19,7 +20,7 @@ use super::{
     caller::{Admin, Caller, Reader},
 };
 use crate::{
-    monitors::{Fault, Item, List},
+    monitors::{Fault, Item, List, Past},
     opensearch::alerting,
 };
 
@@ -42,6 +43,16 @@ pub async fn list(
     list.map(Json).map_err(|fault| {
         if alerting::is_unavailable(&fault) { no_alerting() } else { ApiError::NoMonitors(fault) }
     })
+}
+
+/// How a monitor's last runs went.
+pub async fn past(
+    _: Reader,
+    extract::State(state): extract::State<Arc<State>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Past>, ApiError> {
+    let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
+    state.monitors.past(&id).await.map(Json).map_err(refused)
 }
 
 /// Switches a monitor on.
@@ -76,12 +87,7 @@ async fn switch(
     must_be_json(headers)?;
     let Path(id) = id.map_err(|fault| ApiError::BadRequest(fault.body_text()))?;
     let switched = state.monitors.switch(&id, enabled).await;
-    let item = switched.map_err(|fault| match fault {
-        Fault::Unknown(_) => ApiError::NotFound(fault.to_string()),
-        Fault::Busy => ApiError::Conflict(fault.to_string()),
-        Fault::Store(fault) if alerting::is_unavailable(&fault) => no_alerting(),
-        Fault::Store(fault) => ApiError::NoMonitors(fault),
-    })?;
+    let item = switched.map_err(refused)?;
     info!(
         rule.id = id,
         rule.name = item.name,
@@ -91,6 +97,15 @@ async fn switch(
         "a monitor was to be switched"
     );
     Ok(Json(item))
+}
+
+fn refused(fault: Fault) -> ApiError {
+    match fault {
+        Fault::Unknown(_) => ApiError::NotFound(fault.to_string()),
+        Fault::Several(..) | Fault::Busy => ApiError::Conflict(fault.to_string()),
+        Fault::Store(fault) if alerting::is_unavailable(&fault) => no_alerting(),
+        Fault::Store(fault) => ApiError::NoMonitors(fault),
+    }
 }
 
 fn no_alerting() -> ApiError {

@@ -14,9 +14,12 @@ const LONGEST_ID: usize = 512;
 pub enum Fault {
     /// There is none of this id.
     #[error(
-        "OpenSearch has no monitor with the id {0:?}; `GET /mapi/conditions?all=true` lists them"
+        "there is no monitor with the id {0:?}; `GET /mapi/conditions?all=true` lists them, and so does `alertloop monitors list --all`"
     )]
     Unknown(String),
+    /// Several have this name.
+    #[error("several monitors have the name {0:?}; take the id of one of them: {1}")]
+    Several(String, String),
     /// Somebody else wrote it each time that we wanted to.
     #[error("somebody else keeps changing this monitor; ask again")]
     Busy,
@@ -31,9 +34,6 @@ pub(super) async fn switch(
     id: &str,
     enabled: bool,
 ) -> Result<(Family, Monitor), Fault> {
-    if id.is_empty() || id.len() > LONGEST_ID {
-        return Err(Fault::Unknown(id.to_owned()));
-    }
     // Whoever made it in Dashboards has its form in `ui_metadata`; written without, it is lost.
     let client = client.as_dashboards();
     for _ in 0..TRIES {
@@ -58,7 +58,32 @@ pub(super) async fn switch(
     Err(Fault::Busy)
 }
 
-async fn read(client: &Client, id: &str) -> Result<(Family, Monitor), Fault> {
+/// The one with this id, else the only one with this name.
+pub(super) async fn find(client: &Client, id_or_name: &str) -> Result<(Family, Monitor), Fault> {
+    match read(client, id_or_name).await {
+        Err(Fault::Unknown(_)) => {}
+        found => return found,
+    }
+    let mut found = Vec::new();
+    for family in [Family::Monitor, Family::Workflow] {
+        let named = alerting::named(client, family, &[id_or_name]).await?;
+        found.extend(named.into_iter().map(|one| (family, one)));
+    }
+    match <[_; 1]>::try_from(found) {
+        Ok([one]) => Ok(one),
+        Err(none) if none.is_empty() => Err(Fault::Unknown(id_or_name.to_owned())),
+        Err(several) => Err(Fault::Several(
+            id_or_name.to_owned(),
+            several.into_iter().map(|(_, one)| one.id).collect::<Vec<_>>().join(", "),
+        )),
+    }
+}
+
+/// The one with this id.
+pub(super) async fn read(client: &Client, id: &str) -> Result<(Family, Monitor), Fault> {
+    if id.is_empty() || id.len() > LONGEST_ID {
+        return Err(Fault::Unknown(id.to_owned()));
+    }
     match alerting::get(client, Family::Monitor, id).await {
         Ok(Some(monitor)) => return Ok((Family::Monitor, monitor)),
         Ok(None) => {}

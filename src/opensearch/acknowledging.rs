@@ -1,6 +1,7 @@
-//! Acknowledging alerts: `POST _plugins/_alerting/{monitors,workflows}/{id}/_acknowledge/alerts`.
+//! Acknowledging alerts: `POST _plugins/_alerting/{monitors,workflows}/{id}/_acknowledge/alerts`, or in
+//! the documents of the built-in engine.
 //!
-//! **Never call it for a monitor that is gone.** From 2.19.4 to 3.7.0 such a call is not answered,
+//! **Never call the plugin for a monitor that is gone.** From 2.19.4 to 3.7.0 such a call is not answered,
 //! and then none on that node is until it is restarted. Read the monitor first, and use a client with
 //! a short limit. Seen on 2.19.4 and 3.4.0; 3.8.0 answers 500.
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{Client, Error, alerting::Family, segment};
+use super::{Client, Error, alerting::Family, builtin, segment};
 
 /// What the store says to each alert.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,9 @@ pub async fn acknowledge(
     owner: &str,
     alerts: &[&str],
 ) -> Result<Said, Error> {
+    if client.is_builtin().await? {
+        return builtin::alerts::acknowledge(client, owner, alerts).await;
+    }
     let path = format!("{}/{}/_acknowledge/alerts", family.path(), segment(owner));
     let answer = client.call(Method::Post, &path, Some(&json!({ "alerts": alerts }))).await?;
     read(&answer).ok_or_else(|| Error::Malformed("no list of alerts".to_owned()))

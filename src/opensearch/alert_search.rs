@@ -5,7 +5,7 @@
 use opensearch::http::Method;
 use serde_json::Value;
 
-use super::{Client, Error, segment};
+use super::{Client, Error, alerts::Query, builtin, segment};
 
 /// How long a list of values may be, percent-encoded, so that two such lists fit the 4 KiB that
 /// OpenSearch takes as a request line.
@@ -56,6 +56,10 @@ pub fn quoted(value: &str) -> String {
 /// # Errors
 /// [`Error`]; see [`super::alerting::is_unavailable`] for a store without the plugin.
 pub async fn search(client: &Client, query: &str, size: usize) -> Result<Vec<Value>, Error> {
+    if client.is_builtin().await? {
+        let query = Query { search: query, newest_by: "start_time", from: 0, size: size.min(MOST) };
+        return builtin::alerts::page(client, query).await.map(|page| page.alerts);
+    }
     let path = format!(
         "/_plugins/_alerting/monitors/alerts?size={}&sortString=start_time&sortOrder=desc&searchString={}",
         size.min(MOST),

@@ -1,16 +1,17 @@
-//! The monitors and the composite workflows of the Alerting plugin.
+//! The monitors and the composite workflows of the Alerting plugin, or of the built-in engine, which
+//! has no workflows ([`super::builtin`]); [`Client::engine`] says which.
 //!
-//! Both are documents of one index; the search for monitors finds workflows too.
+//! With the plugin both are documents of one index; the search for monitors finds workflows too.
 
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{Client, Error, segment};
+use super::{Client, Error, builtin::monitors as ours, segment};
 
 const MONITORS: &str = "/_plugins/_alerting/monitors";
 const WORKFLOWS: &str = "/_plugins/_alerting/workflows";
 /// More than the plugin's own default limit (1,000), as many as one search gives.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// A monitor or a workflow as the store has it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,6 +94,9 @@ pub fn is_unavailable(fault: &Error) -> bool {
 /// # Errors
 /// [`Error`]; see [`is_unavailable`] for a store without the plugin.
 pub async fn named(client: &Client, family: Family, names: &[&str]) -> Result<Vec<Monitor>, Error> {
+    if client.is_builtin().await? {
+        return ours::named(client, family, names).await;
+    }
     // `monitor.name` itself is analysed text: it would match any monitor that shares a word.
     let field = format!("{}.name.keyword", family.word());
     search(client, &json!({ "terms": { field: names } })).await
@@ -103,6 +107,9 @@ pub async fn named(client: &Client, family: Family, names: &[&str]) -> Result<Ve
 /// # Errors
 /// [`Error`]; see [`is_unavailable`] for a store without the plugin.
 pub async fn all(client: &Client, family: Family) -> Result<Vec<Monitor>, Error> {
+    if client.is_builtin().await? {
+        return ours::all(client, family).await;
+    }
     let field = format!("{}.name", family.word());
     search(client, &json!({ "exists": { "field": field } })).await
 }
@@ -124,11 +131,26 @@ pub struct Stamp {
     primary_term: u64,
 }
 
+impl Stamp {
+    /// Of the search for the last write.
+    pub(super) fn read(answer: &Value) -> Self {
+        let number = |path: &str| answer.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        Self {
+            count: number("/hits/total/value"),
+            seq_no: number("/hits/hits/0/_seq_no"),
+            primary_term: number("/hits/hits/0/_primary_term"),
+        }
+    }
+}
+
 /// Reads the stamp of all monitors and workflows, which is much smaller than they are.
 ///
 /// # Errors
 /// [`Error`]; see [`is_unavailable`] for a store without the plugin.
 pub async fn stamp(client: &Client) -> Result<Stamp, Error> {
+    if client.is_builtin().await? {
+        return ours::stamp(client).await;
+    }
     let there = |field: &str| json!({ "exists": { "field": field } });
     let body = json!({
         "size": 1, "sort": [{ "_seq_no": "desc" }], "track_total_hits": true,
@@ -138,12 +160,7 @@ pub async fn stamp(client: &Client) -> Result<Stamp, Error> {
         Err(fault) if fault.is_not_found() => return Ok(Stamp::default()),
         answer => answer?,
     };
-    let number = |path: &str| answer.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    Ok(Stamp {
-        count: number("/hits/total/value"),
-        seq_no: number("/hits/hits/0/_seq_no"),
-        primary_term: number("/hits/hits/0/_primary_term"),
-    })
+    Ok(Stamp::read(&answer))
 }
 
 async fn search(client: &Client, query: &Value) -> Result<Vec<Monitor>, Error> {
@@ -160,22 +177,30 @@ async fn search(client: &Client, query: &Value) -> Result<Vec<Monitor>, Error> {
     let Some(Value::Array(hits)) = hits else { return Err(without_hits()) };
     // A monitor that is not seen would be made once more.
     if hits.len() == MOST {
-        return Err(Error::Malformed(format!("more monitors than one search gives ({MOST})")));
+        return Err(too_many());
     }
     let mut found: Vec<Monitor> = hits.into_iter().filter_map(|hit| read(hit, "_source")).collect();
     found.sort_by_key(|monitor| monitor.seq_no);
     Ok(found)
 }
 
+pub(super) fn too_many() -> Error {
+    Error::Malformed(format!("more monitors than one search gives ({MOST})"))
+}
+
 fn without_hits() -> Error {
     Error::Malformed("a search without hits".to_owned())
 }
 
-/// The names of the destinations of OpenSearch 1.x, in whose place 2.0 has channels.
+/// The names of the destinations of OpenSearch 1.x, in whose place 2.0 has channels; the built-in
+/// engine has none.
 ///
 /// # Errors
 /// [`Error`].
 pub async fn destinations(client: &Client) -> Result<Vec<String>, Error> {
+    if client.is_builtin().await? {
+        return Ok(Vec::new());
+    }
     let path = "/_plugins/_alerting/destinations?size=200";
     let answer = client.call(Method::Get, path, None).await?;
     let list = answer.get("destinations").and_then(Value::as_array).into_iter().flatten();
@@ -183,7 +208,7 @@ pub async fn destinations(client: &Client) -> Result<Vec<String>, Error> {
 }
 
 /// Reads a hit of a search, or the answer to a read or a write.
-fn read(mut answer: Value, key: &str) -> Option<Monitor> {
+pub(super) fn read(mut answer: Value, key: &str) -> Option<Monitor> {
     let number = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or(0);
     let (seq_no, primary_term) = (number("_seq_no"), number("_primary_term"));
     let version = number("_version");
@@ -208,6 +233,9 @@ fn answered(answer: Value, family: Family) -> Result<Monitor, Error> {
 /// # Errors
 /// [`Error`].
 pub async fn get(client: &Client, family: Family, id: &str) -> Result<Option<Monitor>, Error> {
+    if client.is_builtin().await? {
+        return ours::get(client, family, id).await;
+    }
     let path = format!("{}/{}", family.path(), segment(id));
     match client.call(Method::Get, &path, None).await {
         Err(fault) if fault.is_not_found() => Ok(None),
@@ -225,6 +253,9 @@ pub async fn get(client: &Client, family: Family, id: &str) -> Result<Option<Mon
 /// # Errors
 /// [`Error`]: 400 for a body that is no monitor, 500 for a query that cannot be parsed.
 pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
+    if client.is_builtin().await? {
+        return ours::dry_run(client, monitor).await;
+    }
     let mut monitor = monitor.clone();
     let triggers = monitor.get_mut("triggers").and_then(Value::as_array_mut).into_iter().flatten();
     for trigger in triggers {
@@ -240,11 +271,24 @@ pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
     client.call(Method::Post, &format!("{MONITORS}/_execute?dryrun=true"), Some(&monitor)).await
 }
 
-/// Creates one; the store chooses its id.
+/// Has the plugin run a monitor once, as if its time had come: it keeps alerts and sends messages. Gives
+/// a report as [`dry_run`] does.
 ///
 /// # Errors
 /// [`Error`].
+pub async fn run(client: &Client, id: &str) -> Result<Value, Error> {
+    let path = format!("{MONITORS}/{}/_execute?dryrun=false", segment(id));
+    client.call(Method::Post, &path, None).await
+}
+
+/// Creates one; the store chooses its id.
+///
+/// # Errors
+/// [`Error`]: 400 for a body that is no monitor; 422 for one that the built-in engine cannot run.
 pub async fn create(client: &Client, family: Family, body: &Value) -> Result<Monitor, Error> {
+    if client.is_builtin().await? {
+        return ours::create(client, family, body).await;
+    }
     answered(client.call(Method::Post, family.path(), Some(body)).await?, family)
 }
 
@@ -260,6 +304,9 @@ pub async fn update(
     (seq_no, term): (u64, u64),
     body: &Value,
 ) -> Result<Monitor, Error> {
+    if client.is_builtin().await? {
+        return ours::update(client, family, id, (seq_no, term), body).await;
+    }
     let guard = format!("if_seq_no={seq_no}&if_primary_term={term}");
     let path = format!("{}/{}?{guard}", family.path(), segment(id));
     answered(client.call(Method::Put, &path, Some(body)).await?, family)
@@ -270,6 +317,9 @@ pub async fn update(
 /// # Errors
 /// [`Error`].
 pub async fn delete(client: &Client, family: Family, id: &str) -> Result<(), Error> {
+    if client.is_builtin().await? {
+        return ours::delete(client, family, id).await;
+    }
     let path = format!("{}/{}", family.path(), segment(id));
     match client.call(Method::Delete, &path, None).await {
         Err(fault) if !fault.is_not_found() => Err(fault),

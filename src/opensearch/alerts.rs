@@ -1,9 +1,10 @@
-//! What the Alerting API tells of alerts: `GET _plugins/_alerting/monitors/alerts`.
+//! What the Alerting API tells of alerts: `GET _plugins/_alerting/monitors/alerts`; what the built-in
+//! engine keeps of them is told in the same form.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Client, Error, alerting, segment};
+use super::{Client, Error, alerting, builtin, segment};
 use opensearch::http::Method;
 
 /// How many alerts in an error are read, newest first.
@@ -27,6 +28,10 @@ pub struct Failed {
 /// # Errors
 /// [`Error`], but for a 404.
 pub async fn failed(client: &Client) -> Result<Vec<Failed>, Error> {
+    if client.is_builtin().await? {
+        let alerts = builtin::alerts::failed(client, NEWEST).await?;
+        return Ok(alerts.iter().map(read_failed).collect());
+    }
     let path = format!(
         "_plugins/_alerting/monitors/alerts?alertState=ERROR&size={NEWEST}&sortString=start_time&sortOrder=desc"
     );
@@ -75,6 +80,9 @@ pub struct Query<'a> {
 /// # Errors
 /// [`Error`]; see [`alerting::is_unavailable`] for a store without the plugin.
 pub async fn page(client: &Client, query: Query<'_>) -> Result<Page, Error> {
+    if client.is_builtin().await? {
+        return builtin::alerts::page(client, query).await;
+    }
     let Query { search, newest_by, from, size } = query;
     let search = segment(search);
     let path = format!(

@@ -169,6 +169,7 @@ mod tests {
             ca: Some(b"ca".to_vec()),
             identity: Some(Identity::of(b"cert".to_vec(), b"key")),
             timeout: Duration::from_secs(1),
+            monitors: crate::opensearch::engine::Settings::default(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! When each monitor ran last, as the nodes that run them tell it: `GET _plugins/_alerting/stats`.
+//! When each monitor ran last, as the nodes that run them tell it: `GET _plugins/_alerting/stats`; or
+//! as the built-in engine keeps it.
 //!
 //! ```json
 //! {"plugins.scheduled_jobs.enabled": true, "_nodes": {"failed": 0},
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use opensearch::http::Method;
 use serde_json::Value;
 
-use super::{Client, Error};
+use super::{Client, Error, builtin};
 
 /// What runs on the nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,9 @@ pub struct Jobs {
 /// # Errors
 /// [`Error`]; see [`super::alerting::is_unavailable`] for a store without the plugin.
 pub async fn jobs(client: &Client) -> Result<Jobs, Error> {
+    if client.is_builtin().await? {
+        return builtin::jobs::jobs(client).await;
+    }
     let answer = client.call(Method::Get, "/_plugins/_alerting/stats/jobs_info", None).await?;
     read(&answer).ok_or_else(|| Error::Malformed("no list of nodes".to_owned()))
 }

@@ -42,6 +42,10 @@ pub struct Rule {
 /// # Errors
 /// [`Error`], but for a 404.
 pub async fn with_id(client: &Client, id: &str) -> Result<Option<Rule>, Error> {
+    if client.is_builtin().await? {
+        let found = alerting::get(client, Family::Monitor, id).await?;
+        return Ok(found.map(|monitor| read(id, monitor.body)));
+    }
     let path = format!("_plugins/_alerting/monitors/{}", segment(id));
     match client.call(Method::Get, &path, None).await {
         Ok(mut answer) => Ok(Some(read(id, answer["monitor"].take()))),

@@ -14,10 +14,10 @@ use super::{
     object::{Key, Object},
     sealed::{self, Hidden},
 };
-use crate::opensearch::{Client, Error, segment};
+use crate::opensearch::{Client, Engine, Error, builtin::indices::Index, segment};
 
-/// The index.
-pub const INDEX: &str = "alertloop-provisioned";
+/// The index, for the objects of the plugins.
+const INDEX: &str = "alertloop-provisioned";
 const PAGE: usize = 500;
 /// What to do where it cannot be read.
 const MEND: &str = "delete it, or the whole index: what is as its file says is then known again, \
@@ -123,8 +123,9 @@ impl Entry {
         sealed::digest(canonical, &self.salt)
     }
 
-    fn path(&self) -> String {
-        format!("/{INDEX}/_doc/{}", segment(&document_id(&self.key)))
+    async fn path(&self, client: &Client) -> Result<String, Error> {
+        let index = index(client).await?;
+        Ok(format!("/{index}/_doc/{}", segment(&document_id(&self.key))))
     }
 
     /// The condition under which the next write succeeds.
@@ -150,13 +151,25 @@ fn document_id(key: &Key) -> String {
     format!("{kind}:{}", blake3::hash(key.name.as_bytes()).to_hex())
 }
 
+/// The index: that of the built-in engine goes by its prefix, as its monitors do.
+///
+/// # Errors
+/// [`Error`]: the store does not say whether it has the plugin.
+pub async fn index(client: &Client) -> Result<String, Error> {
+    Ok(match client.engine().await? {
+        Engine::Plugin => INDEX.to_owned(),
+        Engine::Builtin => Index::Ledger.name(client),
+    })
+}
+
 /// Reads all entries; none where there is no such index yet.
 ///
 /// # Errors
 /// [`Error`].
 pub async fn read(client: &Client) -> Result<BTreeMap<Key, Entry>, Error> {
     let mut all = BTreeMap::new();
-    match client.call(Method::Post, &format!("/{INDEX}/_refresh"), None).await {
+    let index = index(client).await?;
+    match client.call(Method::Post, &format!("/{index}/_refresh"), None).await {
         Err(fault) if fault.is_not_found() => return Ok(all),
         answer => answer?,
     };
@@ -170,7 +183,7 @@ pub async fn read(client: &Client) -> Result<BTreeMap<Key, Entry>, Error> {
         if let Some(after) = &after {
             body["search_after"] = after.clone();
         }
-        let path = format!("/{INDEX}/_search");
+        let path = format!("/{index}/_search");
         let mut answer = client.call(Method::Post, &path, Some(&body)).await?;
         let hits = answer.pointer_mut("/hits/hits").map(Value::take);
         let Some(Value::Array(hits)) = hits else {
@@ -206,11 +219,12 @@ pub async fn make(client: &Client) -> Result<(), Error> {
         "mappings": { "dynamic": false, "properties": {
             "object": { "type": "keyword" }, "name": { "type": "keyword" } } }
     });
-    match client.call(Method::Put, &format!("/{INDEX}"), Some(&body)).await {
+    let path = format!("/{}", index(client).await?);
+    match client.call(Method::Put, &path, Some(&body)).await {
         Ok(_) => Ok(()),
         // It is there: another replica made it, or an earlier run.
         Err(fault) if fault.status() == Some(400) => {
-            client.call(Method::Get, &format!("/{INDEX}"), None).await.map(drop)
+            client.call(Method::Get, &path, None).await.map(drop)
         }
         Err(fault) => Err(fault),
     }
@@ -223,7 +237,7 @@ pub async fn make(client: &Client) -> Result<(), Error> {
 pub async fn write(client: &Client, entry: &mut Entry) -> Result<(), Error> {
     let body =
         serde_json::to_value(&*entry).map_err(|fault| Error::Malformed(fault.to_string()))?;
-    let path = format!("{}?{}", entry.path(), entry.guard());
+    let path = format!("{}?{}", entry.path(client).await?, entry.guard());
     let answer = client.call(Method::Put, &path, Some(&body)).await?;
     let number = |name: &str| answer.get(name).and_then(Value::as_u64);
     entry.seen = number("_seq_no").zip(number("_primary_term"));
@@ -236,7 +250,7 @@ pub async fn write(client: &Client, entry: &mut Entry) -> Result<(), Error> {
 /// # Errors
 /// [`Error`].
 pub async fn seen_now(client: &Client, entry: &Entry) -> Result<Option<(u64, u64)>, Error> {
-    match client.call(Method::Get, &entry.path(), None).await {
+    match client.call(Method::Get, &entry.path(client).await?, None).await {
         Err(fault) if fault.is_not_found() => Ok(None),
         answer => {
             let answer = answer?;
@@ -251,7 +265,7 @@ pub async fn seen_now(client: &Client, entry: &Entry) -> Result<Option<(u64, u64
 /// # Errors
 /// [`Error`].
 pub async fn remove(client: &Client, entry: &Entry) -> Result<(), Error> {
-    let path = format!("{}?{}", entry.path(), entry.guard());
+    let path = format!("{}?{}", entry.path(client).await?, entry.guard());
     match client.call(Method::Delete, &path, None).await {
         Err(fault) if !fault.is_not_found() => Err(fault),
         _ => Ok(()),

@@ -206,6 +206,11 @@ pub fn plan(
                 let action = Action::Unavailable { reason: reason.to_owned() };
                 steps.push(Step::channel(CHANNEL_ID, action, None));
             }
+            None if live.is_builtin => {
+                let reason = "not needed: alertloop runs the monitors itself, and takes what they \
+                              send here without a channel";
+                steps.push(Step::channel(CHANNEL_ID, Action::leave(reason), None));
+            }
             None => steps.extend(channel::steps(desired, live, &token, !is_decided, options)),
         }
         let kept = kept::Kept { live, token: &token, options, no_alerting };
@@ -241,7 +246,9 @@ pub(crate) fn token_of(channel: &Config) -> Option<WebhookToken> {
 }
 
 fn no_alerting(settings: &Settings, live: &Live) -> Option<&'static str> {
-    if !settings.is_opensearch || !live.about.is_opensearch {
+    if live.is_builtin {
+        None
+    } else if !settings.may_have_monitors || !live.about.is_opensearch {
         Some("the store is not OpenSearch; alerts of other sources are still recorded")
     } else if live.channels.is_none() && live.about.version.starts_with("1.") {
         Some("OpenSearch 1.x has no channels; `alertloop doctor` lists its destinations")

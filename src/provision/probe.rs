@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Error, Options, Settings, TemplateMode,
+    Error, Options, Settings, TemplateMode, WHO_RUNS,
     desired::{CHANNEL_ID, Desired, OLD_CHANNEL_ID, TEMPLATE_NAME},
     ledger::{self, Entry},
     object::{Found, Key, Object},
@@ -38,10 +38,25 @@ pub struct Live {
     pub channels: Option<Channels>,
     /// Whether there is an Alerting plugin.
     pub has_alerting: bool,
+    /// Whether alertloop runs the monitors itself, whatever plugins there are: it needs no channel.
+    pub is_builtin: bool,
     /// The objects that files or the ledger name, those of one name in the order of their writing.
     pub objects: BTreeMap<Key, Vec<Found>>,
     /// What was applied last.
     pub ledger: BTreeMap<Key, Entry>,
+}
+
+impl Live {
+    /// Whether the store can hold objects of this kind.
+    #[must_use]
+    pub fn can_have(&self, object: Object) -> bool {
+        let has_plugins = self.channels.is_some() && self.has_alerting;
+        match object {
+            Object::Template | Object::LegacyTemplate => true,
+            Object::Monitor => self.is_builtin || has_plugins,
+            Object::Channel | Object::Workflow => !self.is_builtin && has_plugins,
+        }
+    }
 }
 
 /// A template that covers the index pattern.
@@ -94,25 +109,25 @@ pub async fn probe(
     if options.session_template_only {
         return Ok(live);
     }
-    if settings.is_opensearch && live.about.is_opensearch {
+    live.is_builtin =
+        settings.may_have_monitors && client.is_builtin().await.map_err(Error::store(WHO_RUNS))?;
+    if settings.may_have_monitors && live.about.is_opensearch && !live.is_builtin {
         live.channels = channels(client).await.map_err(Error::store("cannot read the channel"))?;
         live.has_alerting = has_alerting(client)
             .await
             .map_err(Error::store("cannot look for the Alerting plugin"))?;
     }
-    let can_have = |object: Object| match object {
-        Object::Template | Object::LegacyTemplate => true,
-        _ => live.channels.is_some() && live.has_alerting,
-    };
-    if desired.wanted.iter().all(|one| !can_have(one.key.object)) && !can_have(Object::Monitor) {
+    let has_any = desired.wanted.iter().any(|one| live.can_have(one.key.object));
+    if !has_any && !live.can_have(Object::Monitor) {
         return Ok(live);
     }
-    let what = format!("cannot read the index {}", ledger::INDEX);
+    let index = ledger::index(client).await.map_err(Error::store(WHO_RUNS))?;
+    let what = format!("cannot read the index {index}");
     live.ledger = ledger::read(client).await.map_err(Error::store(&what))?;
     let mut keys: BTreeSet<Key> = desired.wanted.iter().map(|one| one.key.clone()).collect();
     keys.extend(live.ledger.keys().cloned());
     keys.extend(monitors_of_workflows(desired));
-    keys.retain(|key| can_have(key.object));
+    keys.retain(|key| live.can_have(key.object));
     live.objects = objects(client, &keys).await?;
     Ok(live)
 }

@@ -21,8 +21,10 @@ use crate::{
     clock,
     intake::truth,
     opensearch::{
+        Engine,
         alert_search::{any_of, can_be_id},
         alerts::{self, Query},
+        builtin::indices::Index,
         records::{Open, OpenRecords},
         rules,
     },
@@ -173,7 +175,12 @@ impl Reconciler {
 
     /// Whether no alert can be missing in the store's answers: each shard of theirs has a primary.
     pub(super) async fn is_whole(&self) -> Result<bool, Fault> {
-        let health = match self.client.call(Method::Get, HEALTH_OF_ALERTS, None).await {
+        let path = match self.client.engine().await.map_err(at("read the store's health"))? {
+            Engine::Plugin => HEALTH_OF_ALERTS.to_owned(),
+            // A pattern: an index that is not there yet lacks nothing.
+            Engine::Builtin => format!("/_cluster/health/{}*", Index::Alerts.name(&self.client)),
+        };
+        let health = match self.client.call(Method::Get, &path, None).await {
             // A role may allow it of the whole cluster alone.
             Err(fault) if fault.status() == Some(403) => {
                 self.client.call(Method::Get, "/_cluster/health", None).await

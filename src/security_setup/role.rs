@@ -9,16 +9,22 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{Step, Work};
-use crate::{opensearch::access::Kind, provision::plan::Action};
+use crate::{
+    opensearch::{access::Kind, engine::DEFAULT_PREFIX},
+    provision::plan::Action,
+};
 
 /// The indices that the shipped roles are for.
 const PATTERN: &str = "arkime_sessions3-*";
-const FILES: [(&str, &str); 3] = [
+/// The role for the built-in engine; its indices have a prefix of the installation's choice.
+pub const MONITORS: &str = "alertloop_monitors";
+const FILES: [(&str, &str); 4] = [
     ("alertloop", include_str!("../../provisioning/security/alertloop.json")),
     (
         "alertloop_provisioning",
         include_str!("../../provisioning/security/alertloop_provisioning.json"),
     ),
+    (MONITORS, include_str!("../../provisioning/security/alertloop_monitors.json")),
     ("alertloop_keystore", include_str!("../../provisioning/security/alertloop_keystore.json")),
 ];
 
@@ -33,19 +39,23 @@ pub struct Role {
     substance: Value,
 }
 
-/// The shipped role of this name, for the session indices of this installation.
+/// The shipped role of this name, for the session indices of this installation, and with the prefix of
+/// the built-in engine's own.
 ///
 /// # Errors
 /// When there is none of this name.
-pub fn shipped(name: &str, pattern: &str) -> anyhow::Result<Role> {
+pub fn shipped(name: &str, pattern: &str, prefix: &str) -> anyhow::Result<Role> {
     let names = FILES.map(|(name, _)| name).join(", ");
     let found = FILES.iter().find(|(known, _)| *known == name);
     let (_, text) = found.with_context(|| format!("no role {name:?} is shipped, only {names}"))?;
     let mut role: Value = serde_json::from_str(text).context("a shipped role is not JSON")?;
     for part in role["index_permissions"].as_array_mut().into_iter().flatten() {
         for index in part["index_patterns"].as_array_mut().into_iter().flatten() {
+            let own = index.as_str().and_then(|index| index.strip_prefix(DEFAULT_PREFIX));
             if index == PATTERN {
                 *index = json!(pattern);
+            } else if let Some(own) = own.filter(|_| name == MONITORS) {
+                *index = json!(format!("{prefix}{own}"));
             }
         }
     }
@@ -157,7 +167,7 @@ mod tests {
     use super::*;
 
     fn role() -> Role {
-        shipped("alertloop", "logs-*").unwrap()
+        shipped("alertloop", "logs-*", "alertloop").unwrap()
     }
 
     /// As the store gives it back.
@@ -179,7 +189,7 @@ mod tests {
         let text = role.body().to_string();
         assert!(text.contains("logs-*") && text.contains("alertloop-state"), "{text}");
         assert!(!text.contains(PATTERN), "{text}");
-        assert!(shipped("admin", "logs-*").is_err());
+        assert!(shipped("admin", "logs-*", "alertloop").is_err());
     }
 
     #[test]

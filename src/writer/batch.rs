@@ -185,6 +185,7 @@ mod tests {
             ca: None,
             identity: None,
             timeout: Duration::from_secs(5),
+            monitors: opensearch::engine::Settings::default(),
         };
         Client::new(&settings).unwrap()
     }

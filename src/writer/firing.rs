@@ -352,6 +352,7 @@ mod tests {
             ca: None,
             identity: None,
             timeout: Duration::from_secs(5),
+            monitors: crate::opensearch::engine::Settings::default(),
         };
         let mut firings = Firings::new(Client::new(&settings).unwrap());
         let readiness = firings.complete(&[&alert()], 0, at(101), at(86_400)).await;

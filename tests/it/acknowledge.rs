@@ -301,6 +301,7 @@ impl Gate {
             ca: None,
             identity: None,
             timeout: Duration::from_secs(30),
+            monitors: alertloop::opensearch::engine::Settings::default(),
         };
         Self { client: Client::new(&settings).expect("a client"), asked, task }
     }

@@ -183,6 +183,7 @@ async fn what_the_store_did_without_telling_is_found_again() {
         ca: None,
         identity: None,
         timeout: Duration::from_secs(5),
+        monitors: alertloop::opensearch::engine::Settings::default(),
     };
     let through = alertloop::opensearch::Client::new(&settings).expect("a client");
     let (all, first, second) = schedule();
@@ -218,6 +219,7 @@ async fn what_is_too_large_is_refused_alone_and_holds_up_no_other() {
         ca: None,
         identity: None,
         timeout: Duration::from_secs(5),
+        monitors: alertloop::opensearch::engine::Settings::default(),
     };
     let client = alertloop::opensearch::Client::new(&settings).expect("a client");
     let (naming, known) = (naming(&store), FieldSet::everything());

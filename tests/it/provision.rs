@@ -48,7 +48,7 @@ impl Fresh {
             time_field: "firstPacket".to_owned(),
             template: TemplateMode::Auto,
             malcolm_template: format!("{prefix}malcolm_template"),
-            is_opensearch: true,
+            may_have_monitors: true,
             dir: None,
         };
         let fresh = Self { store, settings, prefix, _turn: turn };
@@ -381,6 +381,7 @@ async fn waiting_for_the_store_ends_when_asked_to() {
         ca: None,
         identity: None,
         timeout: Duration::from_secs(5),
+        monitors: alertloop::opensearch::engine::Settings::default(),
     };
     let client = alertloop::opensearch::Client::new(&settings).unwrap();
     let (token, stop) = (WebhookToken::generate(), CancellationToken::new());

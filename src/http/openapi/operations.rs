@@ -114,6 +114,12 @@ fn conditions(api: &mut Document) {
         .refuses(400, MISASKED)
         .refuses(503, NO_STORE);
     api.add(route);
+    let route = api
+        .describe(Get, "/conditions/{id}/history", Needs::Reader)
+        .about("conditions", "conditionHistory", "How a monitor's last runs went")
+        .answers::<monitors::Past>(200, "Its last runs, the newest first", Some(runs_told()))
+        .refuses(503, NO_STORE);
+    api.add(route);
     for (verb, id, what) in [
         ("enable", "enableCondition", "Switches a monitor on, and changes nothing else of it"),
         ("disable", "disableCondition", "Switches a monitor off, and changes nothing else of it"),
@@ -273,6 +279,14 @@ fn overview() -> serde_json::Value {
         "total": 1, "severities": {"critical": 0, "high": 1, "medium": 0, "low": 0, "info": 0},
         "states": {"released": 1}, "sources": {"malcolm": 1},
         "asked_at": "2026-11-22T05:31:07.250Z", "age_ms": 0 })
+}
+
+fn runs_told() -> serde_json::Value {
+    json!({
+        "id": "Q1uoGaIBdHdTp8SCcGmh", "name": "Too many notices", "engine": "builtin",
+        "runs": [{
+            "scheduled_at": "2026-11-22T05:30:00.000Z", "started_at": "2026-11-22T05:30:00.120Z",
+            "took_ms": 41, "outcome": "fired", "triggers": ["more than 5"], "messages": 1 }] })
 }
 
 fn monitors_listed() -> serde_json::Value {

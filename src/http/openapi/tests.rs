@@ -97,6 +97,7 @@ fn every_example_is_what_its_type_reads() {
             "Received" => reads::<shapes::Received>(example),
             "Alerts" => reads::<crate::history::Page>(example),
             "Overview" => reads::<crate::history::Overview>(example),
+            "ConditionHistory" => reads::<crate::monitors::Past>(example),
             "Conditions" => reads::<crate::monitors::List>(example),
             "DeliveriesReplayed" => reads::<shapes::DeliveriesReplayed>(example),
             "DeadLettersReplayed" => reads::<shapes::DeadLettersReplayed>(example),

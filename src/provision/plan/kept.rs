@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Options, Step, Work, Write, ids};
 use crate::{
+    opensearch::{alerting::Family, builtin},
     provision::{
         canonical::canonical,
         diff::{Difference, changes, diff, paths},
@@ -39,6 +40,9 @@ impl Kept<'_> {
         if let Some(reason) = self.no_alerting.filter(|_| needs_alerting) {
             return Step::of(wanted, Action::Unavailable { reason: reason.to_owned() }, None);
         }
+        if let Some(reason) = self.beyond_us(wanted) {
+            return Step::of(wanted, Action::Unavailable { reason }, None);
+        }
         let entry = self.live.ledger.get(key);
         let found = self.live.objects.get(key).map(Vec::as_slice).unwrap_or_default();
         let (wanted, unknown) = self.filled_in(wanted);
@@ -59,6 +63,22 @@ impl Kept<'_> {
             [] => Step::of(wanted, Action::Create, Some(Work::Make(self.write(wanted, None)))),
             [one] => self.existing(wanted, one, entry),
             several => self.several(wanted, several, entry),
+        }
+    }
+
+    /// Why only the plugins can hold an object, where alertloop runs the monitors itself.
+    fn beyond_us(&self, wanted: &Wanted) -> Option<String> {
+        if !self.live.is_builtin {
+            return None;
+        }
+        match wanted.key.object {
+            Object::Template | Object::LegacyTemplate => None,
+            Object::Monitor => builtin::beyond_us(Family::Monitor, &wanted.body),
+            Object::Workflow => builtin::beyond_us(Family::Workflow, &wanted.body),
+            Object::Channel => Some(
+                "alertloop runs the monitors itself, without channels; a callback sends the same"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -249,11 +269,8 @@ impl Kept<'_> {
 
     /// What happens to objects that no file describes any more.
     pub(super) fn orphans(&self, wanted: &[Wanted]) -> Vec<Step> {
-        let is_orphan = |key: &Key| {
-            let needs_alerting = !matches!(key.object, Object::Template | Object::LegacyTemplate);
-            !(needs_alerting && self.no_alerting.is_some())
-                && wanted.iter().all(|one| one.key != *key)
-        };
+        let is_orphan =
+            |key: &Key| self.live.can_have(key.object) && wanted.iter().all(|one| one.key != *key);
         let orphans = self.live.ledger.values().filter(|entry| is_orphan(&entry.key));
         // Whatever refers to another goes first.
         let mut orphans: Vec<_> = orphans.collect();

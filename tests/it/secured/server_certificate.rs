@@ -80,6 +80,7 @@ async fn a_bad_certificate_of_the_store_is_told_with_its_mend() {
             ca: Some(std::fs::read(&trusted.0).expect("a PEM file")),
             identity: None,
             timeout: Duration::from_secs(10),
+            monitors: alertloop::opensearch::engine::Settings::default(),
         };
         let client = Client::new(&settings).expect("a client");
         let fault = cluster::about(&client).await.expect_err(why).to_string();

@@ -115,7 +115,7 @@ impl Store {
             time_field: "firstPacket".to_owned(),
             template: TemplateMode::None,
             malcolm_template: "malcolm_template".to_owned(),
-            is_opensearch: true,
+            may_have_monitors: true,
             dir: None,
         }
     }
@@ -129,6 +129,7 @@ impl Store {
             ca: self.access.ca.as_ref().map(read),
             identity: None,
             timeout: Duration::from_secs(30),
+            monitors: alertloop::opensearch::engine::Settings::default(),
         };
         Client::new(&settings).expect("a client")
     }

@@ -1,0 +1,84 @@
+//! The indices of the built-in engine: their names, and their fields.
+
+use serde_json::{Value, json};
+
+use crate::opensearch::{Client, Error, guarded};
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// One document a monitor: its body as the plugin gives it.
+    Monitors,
+    /// One document an alert, of the past too.
+    Alerts,
+    /// One document a monitor: when it ran, and what came of it; and wishes for a run.
+    Runs,
+    /// What provisioning applied last.
+    Ledger,
+}
+
+impl Index {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Monitors => "monitors",
+            Self::Alerts => "alerts",
+            Self::Runs => "runs",
+            Self::Ledger => "provisioned",
+        }
+    }
+
+    /// Its name, such as `alertloop-monitors`.
+    #[must_use]
+    pub fn name(self, client: &Client) -> String {
+        format!("{}-{}", client.builtin_prefix(), self.word())
+    }
+
+    /// What is searched for; all else of a document is only kept.
+    fn fields(self) -> Value {
+        let keyword = || json!({ "type": "keyword", "ignore_above": 8_191 });
+        let named = || json!({ "type": "text", "fields": { "keyword": keyword() } });
+        let time = || json!({ "type": "date", "format": "epoch_millis" });
+        match self {
+            Self::Monitors => json!({
+                "name": named(), "type": keyword(), "monitor_type": keyword(),
+                "enabled": { "type": "boolean" }, "enabled_time": time(),
+                "last_update_time": time() }),
+            Self::Alerts => json!({
+                "id": keyword(), "monitor_id": keyword(), "monitor_name": named(),
+                "trigger_id": keyword(), "trigger_name": named(), "workflow_id": keyword(),
+                "state": keyword(), "severity": keyword(),
+                "error_message": { "type": "text" },
+                "start_time": time(), "end_time": time(), "last_notification_time": time(),
+                "acknowledged_time": time(),
+                "agg_alert_content": { "properties": { "bucket_keys": keyword() } } }),
+            Self::Runs => json!({
+                "kind": keyword(), "monitor_id": keyword(), "last_run": time(),
+                "asked_at": time() }),
+            Self::Ledger => json!({ "object": keyword(), "name": keyword() }),
+        }
+    }
+
+    /// Makes it, where it is not there.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn make(self, client: &Client) -> Result<(), Error> {
+        guarded::make_index(client, &self.name(client), self.fields()).await
+    }
+
+    /// The path of a search in it, which finds nothing where it is not there.
+    pub(super) fn search_path(self, client: &Client) -> String {
+        format!("/{}/_search?ignore_unavailable=true&allow_no_indices=true", self.name(client))
+    }
+}
+
+/// Takes the hits out of the answer to a search.
+///
+/// # Errors
+/// [`Error::Malformed`]: it has none.
+pub(super) fn hits(answer: &mut Value) -> Result<Vec<Value>, Error> {
+    match answer.pointer_mut("/hits/hits").map(Value::take) {
+        Some(Value::Array(hits)) => Ok(hits),
+        _ => Err(Error::Malformed("a search without hits".to_owned())),
+    }
+}
