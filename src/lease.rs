@@ -110,6 +110,12 @@ impl Lease {
         self.state.is_held(now)
     }
 
+    /// Until when this process may act as the holder, where no renewal comes; `None` where it may not.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Instant> {
+        self.state.held_until()
+    }
+
     /// Leaves `payload` for the next holder, with the next renewal; nothing where it is not ours.
     pub fn keep(&mut self, payload: Value) {
         self.state.keep(payload);

@@ -179,6 +179,24 @@ pub const RECONCILED_MONITORS: &str = "alertloop_reconciled_monitors";
 /// Histogram: how long a look at the Alerting API took.
 pub const RECONCILE_SECONDS: &str = "alertloop_reconcile_seconds";
 
+/// Counter, with the label `outcome` (`quiet`, `fired`, `error`, `missed`): runs of monitors by
+/// alertloop itself.
+pub const MONITOR_RUNS: &str = "alertloop_monitor_runs_total";
+/// Counter, with the label `to` (`channel`, `callback`, `nowhere`): messages of such runs.
+pub const MONITOR_MESSAGES: &str = "alertloop_monitor_messages_total";
+/// Histogram: how long such a run took.
+pub const MONITOR_RUN_SECONDS: &str = "alertloop_monitor_run_seconds";
+/// Histogram: how long after its moment such a run began.
+pub const MONITOR_RUN_LATENESS: &str = "alertloop_monitor_run_lateness_seconds";
+/// Gauge: 1 while this replica runs the monitors, else 0.
+pub const RUNNER_LEADS: &str = "alertloop_runner_leads";
+/// Gauge: when a run was last noted, in seconds since 1970.
+pub const LAST_MONITOR_RUN: &str = "alertloop_last_monitor_run_timestamp_seconds";
+/// Gauge: monitors that this replica runs by their schedules.
+pub const SCHEDULED_MONITORS: &str = "alertloop_scheduled_monitors";
+/// Gauge: those of them that should have run by now, and have not.
+pub const OVERDUE_MONITORS: &str = "alertloop_overdue_monitors";
+
 /// The statuses that [`REFUSED`] counts.
 pub const REFUSED_STATUSES: [&str; 5] = ["401", "403", "413", "429", "503"];
 
@@ -206,6 +224,14 @@ pub fn install_metrics() -> anyhow::Result<PrometheusHandle> {
             })
             .and_then(|builder| {
                 let name = Matcher::Full(DELIVERY_SECONDS.to_owned());
+                builder.set_buckets_for_metric(name, &BULK_BUCKETS)
+            })
+            .and_then(|builder| {
+                let name = Matcher::Full(MONITOR_RUN_SECONDS.to_owned());
+                builder.set_buckets_for_metric(name, &BULK_BUCKETS)
+            })
+            .and_then(|builder| {
+                let name = Matcher::Full(MONITOR_RUN_LATENESS.to_owned());
                 builder.set_buckets_for_metric(name, &BULK_BUCKETS)
             })
             .and_then(PrometheusBuilder::install_recorder)
@@ -275,6 +301,7 @@ fn describe() {
         gauge!(name).set(0);
     }
     describe_queues();
+    describe_runner();
     describe_counter!(CROWDED, "Connections ended for want of room, or not taken, by outcome");
     for outcome in ["made_room", "refused"] {
         counter!(CROWDED, "outcome" => outcome).increment(0);
@@ -294,6 +321,29 @@ fn describe() {
         Unit::Seconds,
         "How long a look at the Alerting API took"
     );
+}
+
+fn describe_runner() {
+    describe_counter!(MONITOR_RUNS, "Runs of monitors by alertloop itself, by outcome");
+    for outcome in ["quiet", "fired", "error", "missed"] {
+        counter!(MONITOR_RUNS, "outcome" => outcome).increment(0);
+    }
+    describe_counter!(MONITOR_MESSAGES, "Messages of such runs, by where they went");
+    describe_histogram!(MONITOR_RUN_SECONDS, Unit::Seconds, "How long a run of a monitor took");
+    describe_histogram!(
+        MONITOR_RUN_LATENESS,
+        Unit::Seconds,
+        "How long after its moment a run of a monitor began"
+    );
+    for (name, unit, help) in [
+        (RUNNER_LEADS, Unit::Count, "1 while this replica runs the monitors, else 0"),
+        (LAST_MONITOR_RUN, Unit::Seconds, "When a run of a monitor was last noted, since 1970"),
+        (SCHEDULED_MONITORS, Unit::Count, "Monitors that this replica runs by their schedules"),
+        (OVERDUE_MONITORS, Unit::Count, "Those that should have run by now, and have not"),
+    ] {
+        describe_gauge!(name, unit, help);
+        gauge!(name).set(0);
+    }
 }
 
 fn describe_queues() {

@@ -201,6 +201,15 @@ impl State {
         self.shares_its_id
     }
 
+    /// Until when it is believed to be ours; `None` where it is not.
+    #[must_use]
+    pub fn held_until(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Ours { until } => Some(until),
+            Phase::Unknown | Phase::Watching { .. } => None,
+        }
+    }
+
     /// Whether the lease was taken and [`State::standing`] has not told so yet.
     #[must_use]
     pub fn is_new(&self) -> bool {

@@ -14,6 +14,7 @@ mod checked;
 pub mod indices;
 pub mod jobs;
 pub mod monitors;
+pub mod runs;
 
 /// Why only the plugin can run this monitor; `None` where the built-in engine can, or where it is no
 /// monitor at all, which is told when it is made.

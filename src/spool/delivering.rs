@@ -15,6 +15,8 @@ const INTERRUPTED: &str =
 const NOT_ENABLED: &str = "no enabled callback has its name any more";
 /// Rows that are removed in one transaction.
 const REMOVED_AT_ONCE: i64 = 1_000;
+/// Among so many messages, the newest, one that is handed over again is looked for.
+const HANDED_LOOKED_AT: i64 = 1_000;
 /// What a delivery needs beside its message, roughly.
 const DELIVERY_BYTES: usize = 1_024;
 
@@ -36,6 +38,16 @@ pub enum DeliveryChange {
     },
     /// It was decided what is due for entries; gives how much is pending.
     Dispatch(Dispatched),
+    /// A message for one callback, which names it itself; gives how much is pending. One that is there
+    /// already, among the last that were kept, is not kept again.
+    Hand {
+        /// The message.
+        envelope: Envelope,
+        /// What is due for it.
+        delivery: NewDelivery,
+        /// The time.
+        now: Timestamp,
+    },
     /// Deliveries are run from now on; gives how many.
     Run {
         /// Their numbers.
@@ -148,6 +160,9 @@ pub fn apply(transaction: &Transaction, change: DeliveryChange) -> rusqlite::Res
         DeliveryChange::Begin { callbacks, now } => begin(transaction, &callbacks, now),
         DeliveryChange::End { now } => end(transaction, now),
         DeliveryChange::Dispatch(dispatched) => dispatch(transaction, dispatched),
+        DeliveryChange::Hand { envelope, delivery, now } => {
+            hand(transaction, &envelope, delivery, now)
+        }
         DeliveryChange::Run { ids, configuration, now } => {
             run(transaction, &ids, &configuration, now)
         }
@@ -229,36 +244,7 @@ fn dispatch(transaction: &Transaction, dispatched: Dispatched) -> rusqlite::Resu
     let now = now.as_millisecond();
     let mut due = 0;
     for (envelope, deliveries) in notices {
-        let notice = insert_notice(transaction, &envelope)?;
-        let share = envelope.body.len() / deliveries.len().max(1) + DELIVERY_BYTES;
-        let mut insert = transaction.prepare_cached(
-            "INSERT INTO delivery
-                 (notice, position, callback, action, state, due, created, since, finished, reason,
-                  rule, severity, alert, record_index, record_id, episode, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?;
-        for one in deliveries {
-            let is_pending = one.state == "pending";
-            due += u64::from(is_pending);
-            let (index, id) = one.record.unzip();
-            insert.execute(params![
-                notice,
-                one.position,
-                one.callback,
-                one.action,
-                one.state,
-                now,
-                (!is_pending).then_some(now),
-                one.reason,
-                one.rule,
-                one.severity,
-                one.alert,
-                index,
-                id,
-                one.episode,
-                share,
-            ])?;
-        }
+        due += insert_deliveries(transaction, &envelope, deliveries, now)?;
     }
     for (number, episode) in episodes {
         if let Some((alert, state)) = episode {
@@ -283,6 +269,66 @@ fn dispatch(transaction: &Transaction, dispatched: Dispatched) -> rusqlite::Resu
     }
     transaction.execute("DELETE FROM undispatched WHERE id <= ?1", [upto])?;
     transaction.execute("UPDATE dispatch SET upto = max(upto, ?1)", [upto])?;
+    Ok(due)
+}
+
+fn hand(
+    transaction: &Transaction,
+    envelope: &Envelope,
+    delivery: NewDelivery,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
+    let mut select = transaction.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM notice n JOIN delivery d ON d.notice = n.id
+             WHERE n.id > (SELECT coalesce(max(id), 0) FROM notice) - ?1
+                 AND n.received = ?2 AND n.checksum = ?3 AND d.callback = ?4)",
+    )?;
+    let received = envelope.received.as_millisecond();
+    let given = params![HANDED_LOOKED_AT, received, entries::checksum(envelope), delivery.callback];
+    if select.query_row(given, |row| row.get(0))? {
+        return Ok(0);
+    }
+    insert_deliveries(transaction, envelope, vec![delivery], now.as_millisecond())
+}
+
+/// Keeps a message with what is due for it; gives how much is pending.
+fn insert_deliveries(
+    transaction: &Transaction,
+    envelope: &Envelope,
+    deliveries: Vec<NewDelivery>,
+    now: i64,
+) -> rusqlite::Result<u64> {
+    let notice = insert_notice(transaction, envelope)?;
+    let share = envelope.body.len() / deliveries.len().max(1) + DELIVERY_BYTES;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO delivery
+             (notice, position, callback, action, state, due, created, since, finished, reason,
+              rule, severity, alert, record_index, record_id, episode, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    )?;
+    let mut due = 0;
+    for one in deliveries {
+        let is_pending = one.state == "pending";
+        due += u64::from(is_pending);
+        let (index, id) = one.record.unzip();
+        insert.execute(params![
+            notice,
+            one.position,
+            one.callback,
+            one.action,
+            one.state,
+            now,
+            (!is_pending).then_some(now),
+            one.reason,
+            one.rule,
+            one.severity,
+            one.alert,
+            index,
+            id,
+            one.episode,
+            share,
+        ])?;
+    }
     Ok(due)
 }
 

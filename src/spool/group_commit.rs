@@ -358,8 +358,12 @@ fn apply(
                 DeliveryChange::End { .. } => Some(false),
                 _ => None,
             };
-            let makes_due =
-                matches!(deliveries, DeliveryChange::Dispatch(_) | DeliveryChange::Replay { .. });
+            let makes_due = matches!(
+                deliveries,
+                DeliveryChange::Dispatch(_)
+                    | DeliveryChange::Hand { .. }
+                    | DeliveryChange::Replay { .. }
+            );
             let prunes = matches!(deliveries, DeliveryChange::Prune { .. });
             answers.push((Answer::Delivering { done, count: 0, makes_due, starts }, None));
             let counted = delivering::apply(transaction, deliveries)?;
