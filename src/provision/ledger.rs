@@ -17,7 +17,7 @@ use super::{
 use crate::opensearch::{Client, Engine, Error, builtin::indices::Index, segment};
 
 /// The index, for the objects of the plugins.
-const INDEX: &str = "alertloop-provisioned";
+pub const INDEX: &str = "alertloop-provisioned";
 const PAGE: usize = 500;
 /// What to do where it cannot be read.
 const MEND: &str = "delete it, or the whole index: what is as its file says is then known again, \

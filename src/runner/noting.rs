@@ -76,9 +76,8 @@ impl From<Message> for Handed {
 pub struct Run {
     /// The moment for which it was planned; epoch ms.
     pub scheduled_at: i64,
-    /// When it began; epoch ms. Of runs that were missed there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<i64>,
+    /// When it began; of runs that were missed, when the one began that stands for them; epoch ms.
+    pub started_at: i64,
     /// How long it took to decide, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<u64>,
@@ -86,7 +85,7 @@ pub struct Run {
     pub outcome: Outcome,
     /// The names of the triggers that fire.
     pub triggers: Vec<String>,
-    /// How many messages it sent; of runs that were missed, how many these are.
+    /// How many messages it sent.
     pub messages: u64,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,11 +161,11 @@ impl State {
         if let Some((count, first)) = missed {
             let error = Some(format!("{count} not run in time; run once for the last of them"));
             let outcome = Outcome::Missed;
-            self.remember(Run { scheduled_at: first, outcome, error, ..Run::default() });
+            self.remember(Run { scheduled_at: first, started_at, outcome, error, ..Run::default() });
         }
         let run = Run {
             scheduled_at,
-            started_at: Some(started_at),
+            started_at,
             took_ms: u64::try_from(decided_at - started_at).ok(),
             ..told(&decision)
         };
@@ -250,29 +249,6 @@ pub fn merged(stored: &Value, mut ours: Value) -> Value {
         }
     }
     ours
-}
-
-/// Those of a monitor's alerts that belong to none of its `triggers` any more, deleted. That moves no
-/// time of theirs, as with the plugin (`AlertMover.kt`).
-#[must_use]
-pub fn left_over(alerts: &[Alert], triggers: &BTreeSet<String>) -> Vec<Alert> {
-    let is_left =
-        |alert: &&Alert| !alert.body["trigger_id"].as_str().is_some_and(|id| triggers.contains(id));
-    let deleted = |alert: &Alert| {
-        let mut alert = alert.clone();
-        alert.body["state"] = json!("DELETED");
-        alert
-    };
-    alerts.iter().filter(is_left).filter(|alert| !is_over(&alert.body)).map(deleted).collect()
-}
-
-/// The ids of a monitor's triggers.
-#[must_use]
-pub fn triggers(monitor: &Value) -> BTreeSet<String> {
-    let wrapped = monitor["triggers"].as_array().into_iter().flatten();
-    // A trigger is wrapped in an object whose one key is its kind.
-    let triggers = wrapped.filter_map(|wrapped| wrapped.as_object()?.values().next());
-    triggers.filter_map(|trigger| trigger["id"].as_str().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -382,15 +358,5 @@ mod tests {
         ] {
             assert_eq!(merged(&stored, ours.clone()), want, "{stored} {ours}");
         }
-    }
-
-    #[test]
-    fn alerts_of_a_trigger_that_is_gone_are_deleted() {
-        let monitor = json!({"triggers": [{"query_level_trigger": {"id": "t"}}, {}]});
-        let alerts = [alert("1", "ACTIVE")];
-        assert_eq!(left_over(&alerts, &triggers(&monitor)), []);
-        let left = left_over(&alerts, &triggers(&json!({})));
-        assert_eq!(left[0].body["state"], "DELETED");
-        assert!(left[0].body.get("end_time").is_none());
     }
 }

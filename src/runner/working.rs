@@ -187,8 +187,8 @@ async fn steps(
             taken.map_err(at("take a wish away"))
         }
         Job::Tidy => {
-            let kept = task.monitor.as_ref().map(|monitor| noting::triggers(&monitor.body));
-            delete_alerts(ground, task, &kept.unwrap_or_default()).await
+            let monitor = task.monitor.clone();
+            delete_alerts(ground, task, monitor.as_deref()).await
         }
         Job::Forget => forget(ground, task).await,
     }
@@ -209,8 +209,7 @@ async fn run(
     }
     let now = clock::now();
     let (alerts, current) = read_alerts(ground, &task.note.state.current).await?;
-    let kept = noting::triggers(&monitor.body);
-    let left = noting::left_over(&alerts, &kept);
+    let left = decide::left_over(Some(&monitor.body), &alerts);
     let is_left = |alert: &Alert| left.iter().any(|one| one.id == alert.id);
     let alerts: Vec<_> = alerts.into_iter().filter(|alert| !is_left(alert)).collect();
     let question = Question {
@@ -262,20 +261,20 @@ async fn forget(ground: &Ground, task: &mut Task) -> Result<(), Fault> {
         // What lists them is behind.
         return Ok(());
     }
-    delete_alerts(ground, task, &BTreeSet::new()).await?;
+    delete_alerts(ground, task, None).await?;
     let gone = runs::write(&ground.client, &task.id, task.note.guard, None).await;
     task.note.is_stale = true;
     gone.map(drop).map_err(noted_fault)
 }
 
-/// Deletes the alerts of triggers that are not among these.
+/// Deletes the alerts of triggers that the monitor has no longer, or of all where it is gone.
 async fn delete_alerts(
     ground: &Ground,
     task: &mut Task,
-    kept: &BTreeSet<String>,
+    monitor: Option<&Monitor>,
 ) -> Result<(), Fault> {
     let (alerts, _) = read_alerts(ground, &task.note.state.current).await?;
-    let left = noting::left_over(&alerts, kept);
+    let left = decide::left_over(monitor.map(|monitor| &monitor.body), &alerts);
     if left.is_empty() {
         return Ok(());
     }

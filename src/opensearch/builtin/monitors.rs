@@ -141,7 +141,7 @@ pub async fn delete(client: &Client, family: Family, id: &str) -> Result<(), Err
 /// [`Error`]: 400 for a body that is no monitor, 422 for one of a kind that only the plugin runs.
 pub async fn dry_run(client: &Client, monitor: &Value) -> Result<Value, Error> {
     let monitor = checked(Family::Monitor, monitor)?;
-    undecided(client, &monitor).await
+    crate::runner::decide::dry_run(client, &monitor, clock::now()).await
 }
 
 fn path_of(client: &Client, id: &str) -> String {
@@ -236,10 +236,4 @@ mod tests {
             (32, &json!("A"))
         );
     }
-}
-
-/// Until the engine decides.
-#[expect(clippy::unused_async, reason = "the engine that decides asks the store")]
-async fn undecided(_: &Client, _: &Value) -> Result<Value, Error> {
-    Err(Error::Status { status: 422, reason: "the built-in engine has no dry run".to_owned() })
 }
