@@ -46,6 +46,7 @@ use crate::{
 };
 
 mod keys;
+mod monitors;
 mod preparation;
 
 /// Two bulk requests at once keep the store busy while one answer is on its way.
@@ -133,7 +134,8 @@ impl App {
 
         let (provisioned, is_provisioned) = watch::channel(false);
         let status = Arc::new(reconcile::Status::new(self.config.reconciles()));
-        let reconciler = self.reconciler(gate.clone(), is_provisioned, Arc::clone(&status));
+        let gates = (gate.clone(), is_provisioned);
+        let reconciler = self.reconciler(gates.clone(), Arc::clone(&status));
         let writer_settings = self.writer_settings();
         let callbacks = Arc::new(self.callbacks_status());
         let deciding = self.begin_callbacks(&callbacks).await;
@@ -142,7 +144,8 @@ impl App {
         let reading = self.read_queues(Arc::clone(&queues), taking.clone());
         parts.spawn(lasting(reading, last.clone()));
         let (ready, fares) = (Arc::clone(&readiness), Arc::clone(&health));
-        let state = self.state(ready, fares, status, callbacks, queues);
+        let state = self.state((ready, fares), status, callbacks, queues);
+        parts.spawn(lasting(self.monitors(gates, &state, taking.clone()), last.clone()));
         let feed = Arc::clone(&state.page.feed);
         parts.spawn(lasting(Arc::clone(&feed).run(last.clone()), last.clone()));
         let (heartbeat, until) = (Arc::clone(&state.heartbeat), last.clone());
@@ -309,13 +312,7 @@ impl App {
             self.spool.deliver(end).await.ok();
             return None;
         }
-        let settings = dispatcher::Settings {
-            naming: self.config.compat.is_none().then(|| self.naming.clone()),
-            ids_are_asked: self.config.may_have_monitors(),
-            body_limit: self.config.body_limit,
-            ntopng: self.config.ntopng_version,
-            graylog: self.config.graylog_url.clone(),
-        };
+        let settings = self.dispatcher_settings();
         let keep = runner::Keep {
             days: self.config.deliveries_days,
             bytes: self.config.deliveries_max_bytes,
@@ -327,10 +324,19 @@ impl App {
         Some((dispatcher, Runner::new(given, callbacks, settings, Arc::clone(status), keep)))
     }
 
+    fn dispatcher_settings(&self) -> dispatcher::Settings {
+        dispatcher::Settings {
+            naming: self.config.compat.is_none().then(|| self.naming.clone()),
+            ids_are_asked: self.config.may_have_monitors(),
+            body_limit: self.config.body_limit,
+            ntopng: self.config.ntopng_version,
+            graylog: self.config.graylog_url.clone(),
+        }
+    }
+
     fn reconciler(
         &self,
-        gate: writer::Gate,
-        provisioned: watch::Receiver<bool>,
+        gates: (writer::Gate, watch::Receiver<bool>),
         status: Arc<reconcile::Status>,
     ) -> Option<Reconciler> {
         let settings = reconcile::Settings {
@@ -347,15 +353,13 @@ impl App {
         let lease = Lease::new(self.client.clone(), document, &self.replica, timing);
         let spool = Arc::clone(&self.spool);
         let client = self.client.clone();
-        let reconciler =
-            Reconciler::new(client, spool, settings, (gate, provisioned), lease, status);
+        let reconciler = Reconciler::new(client, spool, settings, gates, lease, status);
         self.config.reconciles().then_some(reconciler)
     }
 
     fn state(
         &self,
-        readiness: Arc<Readiness>,
-        writer: Arc<writer::Health>,
+        (readiness, writer): (Arc<Readiness>, Arc<writer::Health>),
         reconciler: Arc<reconcile::Status>,
         callbacks: Arc<runner::Status>,
         queues: Arc<queue::Status>,
@@ -371,6 +375,7 @@ impl App {
             is_tls: self.tls.is_some(),
             readiness,
             reconciler,
+            runner: Arc::default(),
             callbacks,
             queues,
             engaged: self.engaged(),

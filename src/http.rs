@@ -83,6 +83,8 @@ pub struct State {
     pub readiness: Arc<Readiness>,
     /// What the reconciler tells of itself.
     pub reconciler: Arc<crate::reconcile::Status>,
+    /// What tells of itself that runs the monitors.
+    pub runner: Arc<crate::runner::Status>,
     /// How the callbacks fare.
     pub callbacks: Arc<runner::Status>,
     /// How the queues fare.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{State, caller::Reader};
-use crate::{callback::runner::Failing, clock, heartbeat::Beat, queue, reconcile};
+use crate::{callback::runner::Failing, clock, heartbeat::Beat, queue, reconcile, runner};
 
 /// How this replica fares.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -27,6 +27,8 @@ pub struct Status {
     pub provisioning: Option<String>,
     /// The reconciler.
     pub reconciler: reconcile::Detail,
+    /// What runs the monitors where the store has no plugin for it.
+    pub runner: runner::Detail,
     /// The callbacks; null where there are none.
     pub callbacks: Option<CallbacksStatus>,
     /// The queues that are taken.
@@ -120,6 +122,7 @@ impl Status {
             },
             provisioning: lock(&state.readiness.provisioning),
             reconciler: state.reconciler.detail(),
+            runner: state.runner.detail(),
             callbacks: CallbacksStatus::of(state),
             queues: state.queues.states(),
             heartbeat: HeartbeatStatus::of(state.heartbeat.beat(clock::now())),

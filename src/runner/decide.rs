@@ -19,8 +19,12 @@ use crate::opensearch::{
 };
 
 pub mod alert;
+pub mod bucket;
+mod bucket_level;
 pub mod context;
 pub mod fault;
+pub mod filter;
+pub mod lucene;
 pub mod outcome;
 pub mod period;
 pub mod script;
@@ -93,7 +97,7 @@ impl Run<'_> {
     async fn outcome(&self) -> Outcome {
         match Kind::of(&self.known.monitor.body) {
             Ok(Kind::Query) => self.of_query().await,
-            Ok(Kind::Bucket) => self.of_query().await,
+            Ok(Kind::Bucket) => self.of_buckets().await,
             Err(kind) => Outcome { error: Some(shape::not_run(&kind)), ..Outcome::default() },
         }
     }
@@ -248,23 +252,18 @@ impl Run<'_> {
         self.found(&indices, &search).await
     }
 
+    /// The search with the period in it, as every store reads it.
     async fn filled(&self, search: &Value) -> Result<Value, Fault> {
         let period = self.known.period;
-        let filled = match period::filled(search, period) {
-            Ok(filled) => filled,
-            Err(period::Template) => {
-                let request =
-                    json!({"source": search.to_string(), "params": period::values(period)});
-                let text = scripts::rendered(self.client, &request).await;
-                let text = text.map_err(|refusal| fault_of(&refusal))?;
-                serde_json::from_str(&text).map_err(|fault| {
-                    Fault::java(
-                        "illegal_argument_exception",
-                        format!("the rendered search: {fault}"),
-                    )
-                })?
-            }
-        };
+        if let Ok(filled) = period::filled(search, period) {
+            return Ok(period::modern(filled));
+        }
+        let request = json!({"source": search.to_string(), "params": period::values(period)});
+        let text = scripts::rendered(self.client, &request).await;
+        let text = text.map_err(|refusal| fault_of(&refusal))?;
+        let filled = serde_json::from_str(&text).map_err(|fault| {
+            Fault::java("illegal_argument_exception", format!("the rendered search: {fault}"))
+        })?;
         Ok(period::modern(filled))
     }
 

@@ -15,6 +15,7 @@
 mod acknowledge;
 mod alertmanager;
 mod auth_setup;
+mod builtin_loop;
 mod callback_channel;
 mod callback_mail;
 mod callback_tls;
@@ -54,6 +55,8 @@ mod races;
 mod reconcile;
 mod reconcile_faults;
 mod rehearsal;
+mod runner;
+mod runner_equal;
 mod secrets;
 mod secured;
 mod silence;

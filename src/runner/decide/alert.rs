@@ -128,15 +128,14 @@ fn results(alert: &Value, did: &[Did]) -> Value {
     let mut results = alert["action_execution_results"].as_array().cloned().unwrap_or_default();
     for Did { action, at } in did {
         let at = at.map(Timestamp::as_millisecond);
-        match results.iter_mut().find(|result| result["action_id"] == action.as_str()) {
-            Some(result) => match at {
-                Some(at) => result["last_execution_time"] = at.into(),
-                None => {
-                    let count = result["throttled_count"].as_u64().unwrap_or(0);
-                    result["throttled_count"] = (count + 1).into();
-                }
-            },
-            None => results.push(json!({"action_id": action, "last_execution_time": at,
+        let known = results.iter_mut().find(|result| result["action_id"] == action.as_str());
+        match (known, at) {
+            (Some(result), Some(at)) => result["last_execution_time"] = at.into(),
+            (Some(result), None) => {
+                let count = result["throttled_count"].as_u64().unwrap_or(0);
+                result["throttled_count"] = (count + 1).into();
+            }
+            (None, at) => results.push(json!({"action_id": action, "last_execution_time": at,
                 "throttled_count": u8::from(at.is_none())})),
         }
     }

@@ -97,7 +97,9 @@ impl Known<'_> {
             trigger.body["condition"]["parent_bucket_path"].clone();
         let mut new = list(&alerts.new);
         // The plugin has documents of a bucket here where a message asks for them.
-        new.iter_mut().for_each(|alert| alert["sample_documents"] = json!([]));
+        for alert in &mut new {
+            alert["sample_documents"] = json!([]);
+        }
         ctx["newAlerts"] = new.into();
         ctx["dedupedAlerts"] = list(&alerts.deduped).into();
         ctx["completedAlerts"] = list(&alerts.completed).into();

@@ -171,3 +171,93 @@ impl Outcome {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::decision::Period, *};
+    use crate::opensearch::alerting::Monitor;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(ms).unwrap()
+    }
+
+    fn done(output: Option<&str>, ms: Option<i64>, error: Option<&str>) -> Done {
+        Done {
+            id: "a".to_owned(),
+            name: "A".to_owned(),
+            output: output.map(|text| ("s".to_owned(), text.to_owned())),
+            at: ms.map(at),
+            error: error.map(|why| Fault::java("illegal_state_exception", why)),
+        }
+    }
+
+    fn judged(error: Option<&str>, found: Found) -> Judged {
+        let error = error.map(|why| Fault::java("illegal_state_exception", why));
+        Judged { id: "t".to_owned(), name: "T".to_owned(), error, found }
+    }
+
+    #[test]
+    fn a_decision_and_a_report_tell_the_same() {
+        let query = |error, actions| judged(error, Found::Query { fires: true, actions });
+        let bucket = |actions| {
+            let chosen = Map::from_iter([("k".to_owned(), json!({}))]);
+            judged(None, Found::Buckets { chosen, actions })
+        };
+        for (judged, error, report) in [
+            (
+                query(None, vec![done(Some("m"), Some(5), None)]),
+                None,
+                json!({"name": "T", "triggered": true, "error": null, "action_results": {"a": {
+                    "id": "a", "name": "A", "output": {"subject": "s", "message": "m"},
+                    "throttled": false, "executionTime": 5, "error": null}}}),
+            ),
+            (
+                query(Some("no"), vec![]),
+                Some("Failed evaluating trigger:\nno"),
+                json!({"name": "T", "triggered": true, "error": "no", "action_results": {}}),
+            ),
+            (
+                query(None, vec![done(None, None, None), done(None, Some(5), Some("lost"))]),
+                Some("Failed running action:\nlost"),
+                json!({"name": "T", "triggered": true, "error": null, "action_results": {"a": {
+                    "id": "a", "name": "A", "output": {}, "throttled": false, "executionTime": 5,
+                    "error": "lost"}}}),
+            ),
+            (
+                bucket(vec![("k".to_owned(), done(None, None, None))]),
+                None,
+                json!({"name": "T", "agg_result_buckets": {"k": {}}, "error": null,
+                    "action_results": {"k": {"a": {"id": "a", "name": "A", "output": {},
+                        "throttled": true, "executionTime": null, "error": null}}}}),
+            ),
+            (
+                bucket(vec![("k".to_owned(), done(None, Some(5), Some("lost")))]),
+                Some("Failed running action:\nlost"),
+                json!({"name": "T", "agg_result_buckets": {"k": {}}, "error": null,
+                    "action_results": {"k": {"a": {"id": "a", "name": "A", "output": {},
+                        "throttled": false, "executionTime": 5, "error": "lost"}}}}),
+            ),
+        ] {
+            let decided = judged.decided();
+            assert_eq!((decided.fires, decided.error.as_deref()), (true, error));
+            assert_eq!(judged.report(), report);
+        }
+    }
+
+    #[test]
+    fn a_report_has_the_shape_of_the_plugins() {
+        let monitor = Monitor { body: json!({"name": "m"}), ..Monitor::default() };
+        let known =
+            Known { monitor: &monitor, period: Period { start: at(1), end: at(2) }, now: at(3) };
+        let error = Some(Fault::java("illegal_state_exception", "no"));
+        let triggers = vec![judged(None, Found::Query { fires: false, actions: Vec::new() })];
+        let outcome = Outcome { error, triggers, ..Outcome::default() };
+        assert_eq!(
+            outcome.report(known),
+            json!({"monitor_name": "m", "period_start": 1, "period_end": 2, "error": null,
+                "input_results": {"results": [], "error": "no"},
+                "trigger_results": {"t": {"name": "T", "triggered": false, "action_results": {}, "error": null}}})
+        );
+        assert_eq!(outcome.decision().error.as_deref(), Some("no"));
+    }
+}
