@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod callbacks;
+mod engine;
 mod folder;
 mod heartbeat;
 mod loopback;
@@ -70,7 +71,7 @@ pub async fn run(client: &Client, setup: &Setup) -> Report {
     queues::look(&mut report, setup).await;
     let Some(about) = store::reach(&mut report, client).await else { return report };
     store::version(&mut report, client, setup, &about).await;
-    let is_builtin = store::engine(&mut report, client, setup).await;
+    let is_builtin = engine::look(&mut report, client, setup).await;
     let has_alerting = about.is_opensearch && setup.provisioning.may_have_monitors && !is_builtin;
     let lacks_plugins = has_alerting && store::plugins(&mut report, client).await;
     if about.is_opensearch {

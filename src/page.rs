@@ -22,6 +22,7 @@ use crate::http::{
 mod alert;
 mod alerts;
 mod chart;
+mod condition;
 mod conditions;
 mod csv;
 mod dead_letters;
@@ -82,6 +83,7 @@ pub(crate) fn doors(doors: &mut Doors) {
     pages.at(GET, "/alerts/{id}", Needs::Reader, alert::show);
     pages.at(POST, "/alerts/{id}/acknowledge", Needs::Operator, alert::acknowledge);
     pages.at(GET, "/conditions", Needs::Reader, conditions::list);
+    pages.at(GET, "/conditions/{id}", Needs::Reader, condition::show);
     pages.at(POST, "/conditions/{id}/switch", Needs::Admin, conditions::switch);
     pages.at(GET, "/deliveries", Needs::Reader, deliveries::list);
     pages.at(POST, "/deliveries/replay", Needs::Operator, deliveries::replay);

@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -22,12 +23,16 @@ CHANNEL = "malcolm-api-loopback-webhook"
 EXAMPLE = "Malcolm API Loopback Monitor"
 TEMPLATE = "alertloop_sessions"
 TOKEN_HEADER = "X-Alertloop-Token"
+MONITORS = "alertloop-monitors"  # where alertloop keeps the monitors that it runs itself
+ALERTS = "alertloop-alerts"
+RUNS = "alertloop-runs"
 LATELY = 540  # seconds over which the sessions are spread; the monitor looks at the last 600
 REASON = "More than 5 sessions in 10 minutes"
 PLUGINS = {"opensearch-alerting", "opensearch-notifications", "opensearch-notifications-core"}
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = pathlib.Path(os.environ["DEMO_WORK"])
+BINARY = os.environ.get("DEMO_BINARY", "")
 OPENSEARCH = os.environ.get("DEMO_OPENSEARCH", "")
 ALERTLOOP = os.environ.get("DEMO_ALERTLOOP", "")
 WEBHOOK = os.environ.get("DEMO_WEBHOOK", "")
@@ -92,6 +97,9 @@ def channel():
 
 
 def monitors(name):
+    if not STATE["alerting"]:
+        found = store("POST", f"{MONITORS}/_search?size=1000", absent=(404,)) or {"hits": {"hits": []}}
+        return {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"] if hit["_source"].get("name") == name}
     query = {"size": 100, "query": {"term": {"monitor.name.keyword": name}}}
     found = store("POST", "_plugins/_alerting/monitors/_search", query, absent=(400, 404, 405)) or {"hits": {"hits": []}}
     return {hit["_id"]: hit["_source"].get("monitor", hit["_source"]) for hit in found["hits"]["hits"]}
@@ -130,12 +138,26 @@ def readiness():
     return call("GET", f"{ALERTLOOP}/readyz")
 
 
+def counter():
+    """What counts the messages of monitors that have come in."""
+    return "alertloop_received_total" if STATE["alerting"] else "alertloop_monitor_messages_total"
+
+
 def received():
-    metrics = call("GET", f"{ALERTLOOP}/metrics", headers={TOKEN_HEADER: token()})
-    for line in metrics.splitlines():
-        if line.startswith("alertloop_received_total "):
-            return int(float(line.split()[1]))
-    raise Failure("alertloop's metrics lack alertloop_received_total")
+    """How many have; one that counts nothing yet may be missing."""
+    metrics = call("GET", f"{ALERTLOOP}/metrics", headers={TOKEN_HEADER: token()}).splitlines()
+    return sum(int(float(line.split()[-1])) for line in metrics if line.startswith((counter() + " ", counter() + "{")))
+
+
+def command(*arguments):
+    """Runs alertloop's own command line, with the settings of the one that serves."""
+    settings = {
+        "OPENSEARCH_URL": OPENSEARCH, "ALERTLOOP_WEBHOOK_URL": WEBHOOK, "ALERTLOOP_DATA_DIR": str(WORK / "data"),
+        "ALERTLOOP_PROVISIONING_DIR": str(WORK / "provisioning"), "ALERTLOOP_LOG": "error", "PATH": os.environ["PATH"]}
+    ended = subprocess.run([BINARY, *arguments], env=settings, capture_output=True, text=True, timeout=120)
+    if ended.returncode:
+        raise Failure(f"alertloop {' '.join(arguments)} failed: {ended.stdout}{ended.stderr}")
+    return ended.stdout
 
 
 def is_refused():
@@ -172,13 +194,10 @@ def look(patience):
         "template": store("GET", f"_template/{TEMPLATE}", absent=(404,)) is not None,
         "hidden": hidden(),
     }
-    having = "with its Alerting and Notifications plugins" if STATE["alerting"] else "without the Alerting plugin"
+    having = "with its Alerting and Notifications plugins" if STATE["alerting"] else (
+        "without the Alerting plugin: alertloop runs the monitors itself")
     version = about["version"]["number"]
     print(f"+ OpenSearch {version} at {OPENSEARCH}, {having}")
-    if not STATE["alerting"]:
-        print("! SKIPPED alerting: without the Alerting and Notifications plugins no monitor can fire.")
-        print("! The demo posts what they would send, as captured from OpenSearch 3.4.0; all else is real.")
-        print("! For the whole loop put the three plugin zips into a folder and name it in ALERTLOOP_TEST_PLUGINS.")
 
 
 def provisioned():
@@ -189,20 +208,20 @@ def provisioned():
     if STATE["alerting"] and not made:
         raise Failure("alertloop says that it has provisioned, but there is no channel")
     template = store("GET", f"_template/{TEMPLATE}", absent=(404,))
-    if not made:
-        print(f"+ {began}, and made the index template {TEMPLATE}" if template else f"+ {began}")
-        return
-    url = made["webhook"]["url"]
-    if url != WEBHOOK:
+    url = made["webhook"]["url"] if made else None
+    if url and url != WEBHOOK:
         raise Failure(f"somebody made the channel {CHANNEL} of this node his own: it sends to {url}; delete it first")
     found = monitors(EXAMPLE)
     if len(found) != 1:
         raise Failure(f"there are {len(found)} monitors named {EXAMPLE!r}, not one")
     state = "enabled" if list(found.values())[0]["enabled"] else "disabled: an example to copy"
     print(f"+ {began}; what it set up in OpenSearch:")
-    print(f"channel   {made['name']} → {url}")
-    if made["webhook"]["header_params"].get(TOKEN_HEADER) and is_refused():
-        print(f"          with the secret {TOKEN_HEADER}: [REDACTED] (a post without it gets 401)")
+    if made:
+        print(f"channel   {made['name']} → {url}")
+        if made["webhook"]["header_params"].get(TOKEN_HEADER) and is_refused():
+            print(f"          with the secret {TOKEN_HEADER}: [REDACTED] (a post without it gets 401)")
+    else:
+        print(f"indices   {MONITORS}, {ALERTS} and {RUNS}, in place of the plugin's; no channel is needed")
     print(f"monitor   {EXAMPLE}, {state}")
     if template:
         print(f"template  {TEMPLATE}, field types for {PATTERN}")
@@ -255,9 +274,10 @@ def fire():
         execute()
         print(f'+ monitor "{NAME}", a copy of the example, fired: {REASON.lower()}')
     else:
-        STATE["monitor"] = "demo-" + random.randbytes(6).hex()
-        post("first-firing.json", alert="")
-        print("+ the body of a first firing was posted, without an alert id, just as OpenSearch sends it")
+        STATE["monitor"] = apply(demo_monitor())
+        print(f'+ monitor "{NAME}", a file that `alertloop provision apply` has read, is enabled: every minute it asks for {REASON.lower()}')
+        wait_for("the monitor's turn", 90, lambda: received() > began)
+        print("+ alertloop ran it when it was its turn, and it fired")
     show_receipt(began)
     found = wait_for("the record of the alert", 30, records)
     STATE["first"] = found[0]
@@ -276,50 +296,64 @@ def fire_again():
     if STATE["alerting"]:
         execute()
         print(f'+ monitor "{NAME}" fired again')
-        show_receipt(began)
-        wait_for("the record to change", 30, lambda: any(hit["_version"] > first["_version"] for hit in records()))
     else:
-        alert = "demo-" + random.randbytes(8).hex()
-        post("re-fire.json", alert)
-        of_alert = lambda: [hit for hit in records() if hit["_source"]["event"]["id"] == alert]
-        first = wait_for("the record of the re-fire", 30, of_alert)[0]
-        time.sleep(0.01)  # so that the next one is later
-        post("re-fire.json", alert)
-        print("+ the body of a re-fire was posted, with the alert's id, and then that of the next re-fire")
-        show_receipt(began)
-        wait_for("the record to change", 30, lambda: any(hit["_version"] > 1 for hit in of_alert()))
+        command("monitors", "run", NAME)
+        print(f'+ `alertloop monitors run "{NAME}"`: it fired again')
+    show_receipt(began)
+    wait_for("the record to change", 30, lambda: any(hit["_version"] > first["_version"] for hit in records()))
     wait_for("everything that came to be stored", 30, lambda: readiness()["spool"]["waiting"] == 0)
-    seen = records()
-    if not STATE["alerting"]:
-        seen = [hit for hit in seen if hit["_source"]["event"]["id"] == alert]
-    judge(first, seen)
-    if not STATE["alerting"]:
-        print("! the first firing stays a record of its own: with Alerting there, alertloop asks it for the id")
+    judge(first, records())
 
 
 def over():
-    """The condition holds no longer: alertloop reads from the Alerting API that the alert is over."""
-    if not STATE["alerting"]:
-        print("! SKIPPED: only the Alerting API tells it")
-        return
-    monitor, body = f"_plugins/_alerting/monitors/{STATE['monitor']}", demo_monitor()
+    """The condition holds no longer: nobody sends anything, and alertloop reads that the alert is over."""
+    body = demo_monitor()
     script = body["triggers"][0]["query_level_trigger"]["condition"]["script"]
     wanted, script["source"] = script["source"], "ctx.results[0].hits.total.value > 5000"
-    store("PUT", monitor, body)
+    change(body)
     began, was = received(), records()[0]
-    store("POST", f"{monitor}/_execute?dryrun=false")
+    execute_anew()
     print(f'+ monitor "{NAME}" ran again, and its condition holds no longer')
     seen = wait_for("the record to change", 60, lambda: [
         hit for hit in records() if hit["_source"]["event"]["action"] == "released"])
+    sent = received() - began
     script["source"] = wanted  # so that it can fire again
-    store("PUT", monitor, body)
+    change(body)
     old, now = was["_source"]["event"], seen[0]["_source"]["event"]
-    if len(records()) != 1 or now["id"] != old["id"] or received() != began:
-        raise Failure(f"wanted the one record {was['_id']} to be over without a webhook, but saw {json.dumps(seen)}")
-    print("+ without a webhook: alertloop read it from OpenSearch Alerting, and the record says so:")
+    if len(seen) != 1 or now["id"] != old["id"] or sent:
+        raise Failure(f"wanted the one record {was['_id']} to be over without a message, but saw {json.dumps(seen)}")
+    read = "without a webhook: alertloop read it from OpenSearch Alerting" if STATE["alerting"] else (
+        f"without a message: alertloop read it from {ALERTS}")
+    print(f"+ {read}, and the record says so:")
     for name in ("action", "end"):
         print(f"event.{name:9} {old[name]} → {now[name]}")
     print(f"event.duration  {now['duration'] / 1e9:.1f} s")
+
+
+def apply(body):
+    """Has alertloop take the demo's monitor from a file; gives its id."""
+    folder = WORK / "provisioning" / "monitors"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "alertloop_demo.json").write_text(json.dumps(body))
+    command("provision", "apply")
+    found = wait_for("the monitor of the file", 30, lambda: list(monitors(NAME)))
+    if len(found) != 1:
+        raise Failure(f"there are {len(found)} monitors named {NAME!r}, not one")
+    return found[0]
+
+
+def change(body):
+    if STATE["alerting"]:
+        store("PUT", f"_plugins/_alerting/monitors/{STATE['monitor']}", body)
+    else:
+        apply(body)
+
+
+def execute_anew():
+    if STATE["alerting"]:
+        store("POST", f"_plugins/_alerting/monitors/{STATE['monitor']}/_execute?dryrun=false")
+    else:
+        command("monitors", "run", NAME)
 
 
 def judge(first, seen):
@@ -333,8 +367,7 @@ def judge(first, seen):
         saw = [f"{hit['_index']}/{hit['_id']} _version {hit['_version']}, "
                f"{hit['_source']['event']['start']} to {hit['_source']['event']['end']}" for hit in [first, *seen]]
         raise Failure("\n  ".join([f"wanted {saw[0]} with a later end, but saw {len(seen)} records:", *saw[1:]]))
-    still = "still" if STATE["alerting"] else "the re-fires are"
-    print(f"+ {still} exactly 1 record, {seen[0]['_id']}, brought up to date:")
+    print(f"+ still exactly 1 record, {seen[0]['_id']}, brought up to date:")
     for name, old, new in (("_version", first["_version"], seen[0]["_version"]),
                            ("event.start", was["start"], now["start"]),
                            ("event.end", was["end"], now["end"]),
@@ -343,9 +376,10 @@ def judge(first, seen):
 
 
 def show_receipt(began):
-    what = "the webhook" if STATE["alerting"] else "it"
-    now = wait_for("the webhook", 30, lambda: (count := received()) > began and count)
-    print(f"+ {what} came in, with the right secret: alertloop_received_total {began} → {now}")
+    what = "the webhook came in, with the right secret" if STATE["alerting"] else (
+        "its message went straight into alertloop's spool, without a webhook")
+    now = wait_for("the message", 30, lambda: (count := received()) > began and count)
+    print(f"+ {what}: {counter()} {began} → {now}")
 
 
 def demo_monitor():
@@ -356,6 +390,9 @@ def demo_monitor():
     trigger.update(name=REASON, severity="2")
     trigger["condition"]["script"]["source"] = "ctx.results[0].hits.total.value > 5"
     trigger["actions"][0]["throttle_enabled"] = False
+    if not STATE["alerting"]:
+        monitor["enabled"] = True  # the plugin's is executed by hand, so that nobody has to wait for its turn
+        monitor["schedule"] = {"period": {"interval": 1, "unit": "MINUTES"}}
     return monitor
 
 
@@ -368,24 +405,6 @@ def execute():
             raise Failure(f"the monitor did not fire, or could not send: {fault or json.dumps(run)}")
 
 
-def post(captured, alert):
-    """Posts what OpenSearch once sent, with this run's names and times."""
-    hits = store("POST", f"{PATTERN}/_count", {"query": {"term": {"tags": TAG}}})["count"]
-    now = datetime.datetime.now(datetime.timezone.utc)
-    times = {"start": now - datetime.timedelta(minutes=10), "end": now}
-    body = json.loads((ROOT / "tests/captured" / captured).read_text())
-    body["alert"]["monitor"] = {"id": STATE["monitor"], "name": NAME}
-    body["alert"]["trigger"].update(name=REASON, severity="2")
-    body["alert"]["period"] = {
-        name: at.isoformat(timespec="milliseconds").replace("+00:00", "Z") for name, at in times.items()}
-    body["alert"]["results"][0]["hits"]["total"]["value"] = hits
-    began = STATE.setdefault("began", str(int(now.timestamp() * 1000)))
-    body["alert"].update(alert=alert, start=began if alert else "")
-    answer = call("POST", f"{ALERTLOOP}/mapi/alert", body, {TOKEN_HEADER: token(), "Prefer": "wait=20"})
-    if "reason" in answer["result"]:
-        raise Failure(f"alertloop did not store it: {answer['result']['reason']}")
-
-
 def where_next():
     """Addresses; of alertloop's own only those that answer without a login or a secret."""
     for name, path in (("is it well?", "readyz"), ("metrics", "metrics"), ("dead letters", "mapi/dead-letters")):
@@ -396,24 +415,38 @@ def where_next():
     if STATE["alerting"]:
         run = f"{OPENSEARCH}/_plugins/_alerting/monitors/{STATE['monitor']}/_execute?dryrun=false"
         print(f"{'fire again':13} curl -X POST '{run}'")
+    else:
+        settings = f"OPENSEARCH_URL={OPENSEARCH} ALERTLOOP_DATA_DIR={WORK / 'data'}"
+        print(f"{'its runs':13} {settings} {BINARY} monitors history '{NAME}'")
+        print(f"{'fire again':13} {settings} {BINARY} monitors run '{NAME}'")
 
 
 def remove_demo():
-    for monitor in monitors(NAME) if STATE["alerting"] else ():
-        store("DELETE", f"_plugins/_alerting/monitors/{monitor}", absent=(404,))
+    for monitor in monitors(NAME):
+        remove(monitor)
     ours = {"query": {"bool": {"should": [{"term": {"tags": TAG}}, {"term": {"rule.name": NAME}}]}}}
     if indices():
         store("POST", f"{PATTERN}/_refresh")
         store("POST", f"{PATTERN}/_delete_by_query?conflicts=proceed&refresh=true", ours)
 
 
+def remove(monitor):
+    if STATE["alerting"]:
+        store("DELETE", f"_plugins/_alerting/monitors/{monitor}", absent=(404,))
+        return
+    for index in (MONITORS, RUNS):
+        store("DELETE", f"{index}/_doc/{monitor}?refresh=true", absent=(404,))
+    query = {"query": {"term": {"monitor_id": monitor}}}
+    store("POST", f"{ALERTS}/_delete_by_query?conflicts=proceed&refresh=true", query, absent=(404,))
+
+
 def undo():
     """Leaves a node that is not the demo's own as it was."""
     remove_demo()
     before = STATE["before"]
-    if STATE["alerting"] and not before["example"]:
+    if not before["example"]:
         for monitor in monitors(EXAMPLE):
-            store("DELETE", f"_plugins/_alerting/monitors/{monitor}", absent=(404,))
+            remove(monitor)
     if STATE["alerting"] and not before["channel"]:
         store("DELETE", f"_plugins/_notifications/configs/{CHANNEL}", absent=(404,))
     for index in set(indices()) - set(before["indices"]):

@@ -5,8 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Report, Setup};
 use crate::opensearch::{
-    Client, Engine, Error, alerting,
-    builtin::indices::Index,
+    Client, Error, alerting,
     cluster::{self, About, Node},
     security,
 };
@@ -55,29 +54,6 @@ pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<About>
         }
     }
     None
-}
-
-/// Who runs the monitors; tells whether that is alertloop itself.
-pub(super) async fn engine(report: &mut Report, client: &Client, setup: &Setup) -> bool {
-    if !setup.provisioning.may_have_monitors {
-        return false;
-    }
-    match client.engine().await {
-        Ok(Engine::Plugin) => {
-            report.ok("engine", "the Alerting plugin runs the monitors");
-            false
-        }
-        Ok(Engine::Builtin) => {
-            let index = Index::Monitors.name(client);
-            let what = format!("alertloop runs the monitors itself; they are kept in {index}");
-            report.ok("engine", what);
-            true
-        }
-        Err(fault) => {
-            report.unread("engine", &fault);
-            false
-        }
-    }
 }
 
 /// What is known of its version.

@@ -128,6 +128,13 @@ impl Client {
         Ok(self.engine().await?.is_builtin())
     }
 
+    /// The same client, for what this one of both keeps, whoever runs the monitors.
+    #[must_use]
+    pub fn run_by(&self, choice: Choice) -> Self {
+        let settings = Settings { choice, ..self.engine.settings.clone() };
+        Self { engine: Chosen::new(&settings), ..self.clone() }
+    }
+
     /// What the names of the built-in engine's indices begin with.
     #[must_use]
     pub fn builtin_prefix(&self) -> &str {

@@ -26,30 +26,30 @@ use crate::{
         caller::{Admin, Reader},
     },
     monitors::{Fault, Item, Trouble},
-    opensearch::alerting,
+    opensearch::{alerting, segment},
 };
 
-/// A monitor in the list.
-struct Row {
-    id: Option<String>,
-    name: String,
-    kind: String,
-    description: Option<String>,
-    file: Option<String>,
-    severity: Option<Band>,
-    is_enabled: bool,
-    schedule: String,
-    last_run: Option<When>,
-    ago: Option<String>,
-    last_alert: Option<When>,
-    engaged: u64,
-    sends: bool,
-    link: Option<String>,
-    trouble: Vec<Trouble>,
+/// A monitor in the list, and on a page of its own.
+pub(super) struct Row {
+    pub(super) id: Option<String>,
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) description: Option<String>,
+    pub(super) file: Option<String>,
+    pub(super) severity: Option<Band>,
+    pub(super) is_enabled: bool,
+    pub(super) schedule: String,
+    pub(super) last_run: Option<When>,
+    pub(super) ago: Option<String>,
+    pub(super) last_alert: Option<When>,
+    pub(super) engaged: u64,
+    pub(super) sends: bool,
+    pub(super) link: Option<String>,
+    pub(super) trouble: Vec<Trouble>,
 }
 
 impl Row {
-    fn of(item: Item, now: Timestamp) -> Self {
+    pub(super) fn of(item: Item, now: Timestamp) -> Self {
         let last = item.last_run.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         Self {
             kind: item.kind,
@@ -111,7 +111,7 @@ pub async fn list(
     Ok(page(StatusCode::OK, &Conditions { frame, rows, trouble, unknown, enabled }))
 }
 
-/// Switches a monitor on or off, and leads back to the list.
+/// Switches a monitor on or off, and leads back to where the form was: the list, or its own page.
 pub async fn switch(
     Admin(caller): Admin,
     extract::State(state): extract::State<Arc<State>>,
@@ -141,5 +141,9 @@ pub async fn switch(
         client.address = %peer.ip(),
         "a monitor was to be switched"
     );
-    Ok(see_other(&format!("../../conditions?{}", told.query())))
+    let back = match fields.get("back") {
+        Some("condition") => format!("../{}", segment(&id)),
+        _ => "../../conditions".to_owned(),
+    };
+    Ok(see_other(&format!("{back}?{}", told.query())))
 }

@@ -15,6 +15,7 @@
 mod acknowledge;
 mod alertmanager;
 mod auth_setup;
+mod builtin_loop;
 mod callback_channel;
 mod callback_mail;
 mod callback_tls;
@@ -25,6 +26,7 @@ mod dead_letters;
 mod doctor;
 mod email;
 mod engaged;
+mod engine;
 mod foreign;
 mod graylog;
 mod graylog_loop;

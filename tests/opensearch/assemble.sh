@@ -6,7 +6,8 @@
 # Does nothing when DEST is already what these inputs give.
 # With --stamp for DEST it only prints what identifies these inputs.
 # Env: OS_VERSION (2.19.4, 3.4.0 or 3.8.0; default 3.4.0), MVN_ARGS (more Maven options),
-#      LEAVE_OUT_MODULES (names of modules that this distribution shall not have).
+#      LEAVE_OUT_MODULES (names of modules that this distribution shall not have),
+#      WITHOUT_PLUGINS (`yes`: not even the job scheduler that Alerting needs).
 set -euo pipefail
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,8 +30,10 @@ if [ $# -eq 2 ]; then
 fi
 read -ra mvn_args <<<"${MVN_ARGS:-}"
 read -ra left_out <<<"${LEAVE_OUT_MODULES:-}"
+without_plugins=${WITHOUT_PLUGINS:-no}
+[ "$without_plugins" = no ] || [ $# -eq 1 ] || die "WITHOUT_PLUGINS=yes and a folder of plugins contradict each other"
 
-stamp=$(echo "$version ${left_out[*]}" | cat - "$here/pom.xml" "$here/assemble.sh" "${plugin_zips[@]}" | sha256sum | cut -d' ' -f1)
+stamp=$(echo "$version ${left_out[*]}${without_plugins#no}" | cat - "$here/pom.xml" "$here/assemble.sh" "${plugin_zips[@]}" | sha256sum | cut -d' ' -f1)
 [ "$1" != --stamp ] || { echo "$stamp"; exit; }
 
 for tool in mvn unzip; do command -v $tool >/dev/null || die "'$tool' is not installed"; done
@@ -139,7 +142,8 @@ mend_security_plugin() {
   for jar in "$jars"/commons-collections4-*.jar; do cp "$jar" "$plugin/"; done
 }
 
-for zip in "$jars"/opensearch-job-scheduler-*.zip "${plugin_zips[@]}"; do
+[ "$without_plugins" = yes ] || plugin_zips=("$jars"/opensearch-job-scheduler-*.zip "${plugin_zips[@]}")
+for zip in "${plugin_zips[@]}"; do
   name=$(plugin_field "$zip" name) built_for=$(plugin_field "$zip" opensearch.version)
   [ -n "$name" ] || die "$zip has no plugin-descriptor.properties with a name: not an OpenSearch plugin zip"
   [ "$built_for" = "$version" ] || die "$zip is for OpenSearch $built_for, this is $version"

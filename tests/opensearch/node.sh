@@ -30,7 +30,9 @@ Settings (a node that runs with others is replaced by a new, empty one):
   OS_VERSION                2.19.4, 3.4.0 (default) or 3.8.0
   ALERTLOOP_TEST_SECURITY   `yes` for a node with the security plugin: TLS, users, roles. Where Maven has
                             no zip of it, `up` says so and exits with 3. Give it to every command
-  ALERTLOOP_TEST_PORT       default 19200, secured 19270; each port is a node of its own
+  ALERTLOOP_TEST_PLAIN      `yes` for a node without any plugin, as the minimal distribution is: what
+                            alertloop's own runner of monitors is made for. Give it to every command
+  ALERTLOOP_TEST_PORT       default 19200, secured 19270, plain 19260; each port is a node of its own
   ALERTLOOP_TEST_DIR        default ${XDG_CACHE_HOME:-/var/tmp}/alertloop-test; no spaces in it
   ALERTLOOP_TEST_JIT        `full` for benchmarks; default is the quick compiler alone (starts faster)
   ALERTLOOP_TEST_PLUGINS    folder of plugin zips, or `none`; default is ../shared/opensearch/plugins
@@ -45,7 +47,12 @@ die() { say "$*"; exit 1; }
 export OS_VERSION=${OS_VERSION:-3.4.0}
 secured=${ALERTLOOP_TEST_SECURITY:-no}
 [[ $secured =~ ^(yes|no)$ ]] || die "ALERTLOOP_TEST_SECURITY must be yes or no, not '$secured'"
-case $secured in yes) usual_port=19270 scheme=https ;; no) usual_port=19200 scheme=http ;; esac
+plain=${ALERTLOOP_TEST_PLAIN:-no}
+[[ $plain =~ ^(yes|no)$ ]] || die "ALERTLOOP_TEST_PLAIN must be yes or no, not '$plain'"
+[ "$secured$plain" != yesyes ] || die "a plain node has no plugins, so it cannot be secured: unset one of ALERTLOOP_TEST_PLAIN and ALERTLOOP_TEST_SECURITY"
+usual_port=19200 scheme=http
+[ "$plain" = no ] || usual_port=19260
+[ "$secured" = no ] || usual_port=19270 scheme=https
 port=${ALERTLOOP_TEST_PORT:-$usual_port}
 [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65400 ]] || die "ALERTLOOP_TEST_PORT must be a port up to 65400, not '$port'"
 url=$scheme://127.0.0.1:$port
@@ -174,7 +181,7 @@ fetch() { # FOLDER PLUGIN...; fails when Maven has them not, and remembers that 
 find_plugins() { # prints the folder of the plugin zips, or nothing
   local shared=$repository/../shared/opensearch/plugins fetched=$state/plugins-of-maven
   [ "$OS_VERSION" = 3.4.0 ] || shared+=-$OS_VERSION
-  if [ "${ALERTLOOP_TEST_PLUGINS:-}" = none ]; then return
+  if [ "$plain" = yes ] || [ "${ALERTLOOP_TEST_PLUGINS:-}" = none ]; then return
   elif [ -n "${ALERTLOOP_TEST_PLUGINS:-}" ]; then echo "$ALERTLOOP_TEST_PLUGINS"
   elif has_all_plugins "$shared"; then echo "$shared"
   elif has_all_plugins "$fetched" || fetch "$fetched" "${all_plugins[@]}"; then echo "$fetched"
@@ -206,6 +213,7 @@ alerting() {
   done
 }
 warn_without_alerting() {
+  [ "$plain" = no ] || return 0
   local looked_in="Maven has no org.opensearch.plugin:{${all_plugins[*]}}:zip:$OS_VERSION.0 (see $state/maven.log) and ../shared/opensearch is not there"
   [ -z "${ALERTLOOP_TEST_PLUGINS:-}" ] || looked_in="ALERTLOOP_TEST_PLUGINS=$ALERTLOOP_TEST_PLUGINS"
   alerting || say "WARNING: no alerting and notifications plugins, so what needs Alerting is SKIPPED:" \
@@ -238,6 +246,8 @@ up() {
   LEAVE_OUT_MODULES=$(modules_broken_on "$java")
   export LEAVE_OUT_MODULES
   plugins=$(find_plugins)
+  export WITHOUT_PLUGINS=$plain
+  [ "$plain" = no ] || kind="plain-distribution"
   if [ "$secured" = yes ]; then
     # of its own kind, so that the plain node and this one leave each other's
     kind="secured-distribution"

@@ -12,6 +12,7 @@
 
 mod answers;
 mod browser;
+mod condition;
 mod flows;
 mod injection;
 mod proxied;

@@ -107,7 +107,7 @@ fn every_example_is_what_its_type_reads() {
         }
         examples.insert(name.to_owned());
     });
-    assert_eq!(examples.len(), 8);
+    assert_eq!(examples.len(), 9);
 }
 
 #[test]

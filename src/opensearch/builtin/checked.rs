@@ -210,7 +210,10 @@ mod tests {
     fn with(path: &str, value: Value) -> Value {
         let mut body = monitor();
         let (parent, key) = path.rsplit_once('/').unwrap();
-        body.pointer_mut(parent).unwrap()[key] = value;
+        match body.pointer_mut(parent).unwrap() {
+            Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
+            map => map[key] = value,
+        }
         body
     }
 
