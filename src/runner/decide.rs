@@ -196,7 +196,7 @@ impl Run<'_> {
         let request = script.request(&trigger.script()["params"], ctx);
         match scripts::executed(self.client, &request).await {
             Ok(printed) => script.verdict(&printed),
-            Err(refusal) => Err(script.mended(fault_of(&refusal))),
+            Err(refusal) => Err(script.mended(fault_of(&refusal), !results.is_empty())),
         }
     }
 

@@ -206,8 +206,10 @@ impl Leading {
                 self.nobodys = roster.wish(wishes);
                 let (scheduled, overdue) = roster.counts(now);
                 self.status.scheduled(scheduled, overdue);
-                self.said.clear();
-                self.status.troubled(None);
+                if !roster.is_troubled() {
+                    self.said.clear();
+                    self.status.troubled(None);
+                }
             }
             Some(Err(fault)) => self.troubled(&Fault::Store("list the monitors", fault)),
             None => warn!("a look at the monitors ended badly; it is done again"),

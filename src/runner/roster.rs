@@ -206,6 +206,12 @@ impl Roster {
         self.entries.values().filter(|entry| entry.running.is_none()).filter_map(wait).min()
     }
 
+    /// Whether something could not be finished, and is still to be.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        self.entries.values().any(|entry| entry.not_before.is_some())
+    }
+
     /// How many monitors are scheduled, and how many of them are late.
     #[must_use]
     pub fn counts(&self, now: Timestamp) -> (usize, usize) {

@@ -22,17 +22,15 @@ use tokio::net::TcpListener;
 
 use crate::{
     store,
-    support::{App, Reluctant, Store, settings},
+    support::{
+        App, Reluctant, Store,
+        monitored::{self, MESSAGE},
+        settings,
+    },
 };
 
 /// How long anything that must come is waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
-const MESSAGE: &str = r#"{"alert": {"monitor": {"id": "{{ctx.monitor._id}}", "name": "{{ctx.monitor.name}}"},
-    "trigger": {"id": "{{ctx.trigger.id}}", "name": "{{ctx.trigger.name}}", "severity": "{{ctx.trigger.severity}}"},
-    "period": {"start": "{{ctx.periodStart}}", "end": "{{ctx.periodEnd}}"},
-    "results": [{"hits": {"total": {"value": {{ctx.results.0.hits.total.value}}}}}],
-    "body": "too many", "alert": "{{ctx.alert.id}}", "error": ""}}"#;
-
 /// Monitors of one test, in indices of their own.
 struct Scene {
     store: Store,
@@ -99,17 +97,12 @@ impl Scene {
 
     /// Fires while there are logs, and tells it once in an hour.
     fn monitor(&self, name: &str, seconds: u64) -> Value {
-        let action = json!({"id": "tell", "name": "tell", "destination_id": CHANNEL_ID,
-            "message_template": {"source": MESSAGE, "lang": "mustache"},
-            "throttle_enabled": true, "throttle": {"value": 60, "unit": "MINUTES"}});
-        let condition = json!({"script": {"lang": "painless",
-            "source": "ctx.results[0].hits.total.value > 0"}});
-        json!({"type": "monitor", "name": name, "monitor_type": "query_level_monitor",
-            "enabled": true, "enabled_time": null, "schedule": {"period": {"interval": seconds, "unit": "SECONDS"}},
-            "inputs": [{"search": {"indices": [self.logs()],
-                "query": {"size": 0, "track_total_hits": true, "query": {"match_all": {}}}}}],
-            "triggers": [{"query_level_trigger": {"id": "many", "name": "many", "severity": "2",
-                "condition": condition, "actions": [action]}}]})
+        let query = json!({"match_all": {}});
+        let mut body = monitored::monitor(name, &self.logs(), seconds, &query);
+        let action = &mut body["triggers"][0]["query_level_trigger"]["actions"][0];
+        action["throttle_enabled"] = json!(true);
+        action["throttle"] = json!({"value": 60, "unit": "MINUTES"});
+        body
     }
 
     async fn make(&self, body: &Value) -> String {

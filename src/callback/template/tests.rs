@@ -226,6 +226,32 @@ fn an_unknown_name_is_an_error_at_load_wherever_it_stands() {
 }
 
 #[test]
+fn no_filter_makes_room_for_more_than_it_should() {
+    for (text, want) in [
+        ("{{ 'a\nb'|indent(1000000000) }}", None),
+        ("{{ 'a\nb'|indent(width=1000000000) }}", None),
+        ("{{ 'a\nb'|indent(2) }}", Some("a\n  b")),
+        ("{{ 'a\nb'|indent(width=2, first=true) }}", Some("  a\n  b")),
+        ("{{ [1]|batch(1000000000, 0)|length }}", None),
+        ("{{ [1, 2, 3]|batch(2)|length }}", Some("2")),
+        ("{{ [1, 2, 3]|batch(2, 1000000000)|length }}", Some("2")),
+        ("{{ [1]|slice(1000000000)|length }}", None),
+        ("{{ [1, 2, 3]|slice(2)|length }}", Some("2")),
+        ("{{ {'a': 1}|tojson(1000000000) }}", None),
+        ("{{ {'a': 1}|tojson(indent=1000000000) }}", None),
+        ("{{ 1795287840001|tojson }}", Some("1795287840001")),
+        ("{{ '%1000000000d'|format(1) }}", None),
+        ("{{ '%*d'|format(1000000000, 1) }}", None),
+        ("{{ '%03d'|format(1000000007) }}", Some("1000000007")),
+    ] {
+        let environment = environment(Escape::None);
+        let seen = environment.render_str(text, ());
+        assert_eq!(seen.as_deref().ok(), want, "{text}: {seen:?}");
+        assert!(seen.is_ok() || format!("{seen:?}").contains("wider than"), "{text}: {seen:?}");
+    }
+}
+
+#[test]
 fn what_is_no_error_is_none() {
     for text in [
         "",
