@@ -229,6 +229,11 @@ fn is(action: &str) -> impl Fn(&Value) -> bool {
     move |record| record["event"]["action"] == action
 }
 
+/// Whether the message has come, and the reconciler has seen the alert besides.
+fn is_whole(record: &Value) -> bool {
+    ["hits", "created"].iter().all(|key| record["event"].get(key).is_some())
+}
+
 /// A record without what no two runs have in common: moments become the word `time`, and ids `id`.
 fn common(record: &Value) -> Value {
     let mut record = record["_source"].clone();
@@ -274,7 +279,7 @@ async fn life(mut ground: Ground<'_>) -> Life {
         life.push((step, records.iter().map(common).collect()));
     };
     ground.run_with(MANY).await;
-    let fired = ground.records(1, |record| record["event"].get("hits").is_some()).await;
+    let fired = ground.records(1, is_whole).await;
     saw("fires", &fired);
 
     ground.run_with(MANY).await;
@@ -292,7 +297,7 @@ async fn life(mut ground: Ground<'_>) -> Life {
     assert_eq!(over[0]["_source"]["event"]["id"], was["id"]);
 
     ground.run_with(MANY).await;
-    let again = ground.records(2, |record| record["event"].get("hits").is_some()).await;
+    let again = ground.records(2, is_whole).await;
     saw("fires again", &again);
     assert_eq!(again[0]["_source"]["event"]["id"], was["id"]);
     assert_ne!(again[1]["_source"]["event"]["id"], was["id"]);
