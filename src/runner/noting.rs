@@ -161,7 +161,13 @@ impl State {
         if let Some((count, first)) = missed {
             let error = Some(format!("{count} not run in time; run once for the last of them"));
             let outcome = Outcome::Missed;
-            self.remember(Run { scheduled_at: first, started_at, outcome, error, ..Run::default() });
+            self.remember(Run {
+                scheduled_at: first,
+                started_at,
+                outcome,
+                error,
+                ..Run::default()
+            });
         }
         let run = Run {
             scheduled_at,

@@ -237,10 +237,7 @@ async fn runs_that_were_missed_are_run_once_for_the_last_of_them() {
     let mut body = scene.monitor("Paused", 60);
     body["enabled_time"] = json!(begun);
     body["last_update_time"] = json!(begun);
-    Index::Monitors
-        .make(&scene.client)
-        .await
-        .expect("one");
+    Index::Monitors.make(&scene.client).await.expect("one");
     Index::Runs.make(&scene.client).await.expect("one");
     scene.keep("monitors", "paused", body).await;
     let planned = begun + 30 * minute;
