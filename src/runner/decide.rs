@@ -95,11 +95,17 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn outcome(&self) -> Outcome {
-        match Kind::of(&self.known.monitor.body) {
+        let mut outcome = match Kind::of(&self.known.monitor.body) {
             Ok(Kind::Query) => self.of_query().await,
             Ok(Kind::Bucket) => self.of_buckets().await,
-            Err(kind) => Outcome { error: Some(shape::not_run(&kind)), ..Outcome::default() },
-        }
+            Err(kind) => {
+                let error = Some(shape::not_run(&kind));
+                return Outcome { error, ..Outcome::default() };
+            }
+        };
+        // The plugin does so when the monitor is changed; a run that comes later finds what was left.
+        outcome.alerts.extend(left_over(Some(&self.known.monitor.body), self.alerts));
+        outcome
     }
 
     fn now(&self) -> Timestamp {
@@ -190,7 +196,7 @@ impl Run<'_> {
         let request = script.request(&trigger.script()["params"], ctx);
         match scripts::executed(self.client, &request).await {
             Ok(printed) => script.verdict(&printed),
-            Err(refusal) => Err(script.mended(fault_of(&refusal))),
+            Err(refusal) => Err(script.mended(fault_of(&refusal), !results.is_empty())),
         }
     }
 

@@ -39,6 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const STAND_BY_AT_LEAST: Duration = Duration::from_secs(1);
 /// How long it sleeps at most: clocks may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// How soon it looks again, and how soon where what is due finds no room.
+const AT_LEAST: Duration = Duration::from_millis(5);
+const NO_ROOM: Duration = Duration::from_millis(200);
 /// How long runs may take when we stop; what they leave undone, the next one does.
 const LAST: Duration = Duration::from_secs(2);
 /// How often alerts are removed that are long over, and after how long.
@@ -203,8 +206,10 @@ impl Leading {
                 self.nobodys = roster.wish(wishes);
                 let (scheduled, overdue) = roster.counts(now);
                 self.status.scheduled(scheduled, overdue);
-                self.said.clear();
-                self.status.troubled(None);
+                if !roster.is_troubled() {
+                    self.said.clear();
+                    self.status.troubled(None);
+                }
             }
             Some(Err(fault)) => self.troubled(&Fault::Store("list the monitors", fault)),
             None => warn!("a look at the monitors ended badly; it is done again"),
@@ -230,9 +235,12 @@ impl Leading {
                 self.works.spawn(async move { working::work(&ground, task).await });
             }
         }
-        // Where those that are due find no room, the end of a run wakes us.
-        let next = roster.next(now).filter(|next| !next.is_zero() || self.works.is_empty());
-        next.map_or(wait, |next| wait.min(next.max(Duration::from_millis(5))))
+        // Where those that are due find no room, the end of a run wakes us, or that it has become slow.
+        let least = if self.works.is_empty() { AT_LEAST } else { NO_ROOM };
+        roster.next(now).map_or(wait, |next| {
+            let next = if next.is_zero() { least } else { next.max(AT_LEAST) };
+            wait.min(next)
+        })
     }
 
     fn done(&mut self, done: Option<Done>) {

@@ -23,8 +23,8 @@ use crate::opensearch::{
 
 /// So many monitors run at once.
 const AT_ONCE: usize = 16;
-/// So many more, of those that were slow last time: they hold up no others.
-const SLOW_AT_ONCE: usize = 8;
+/// So many more, of those that were slow last time, or that have run for long: they hold up no others.
+const SLOW_AT_ONCE: usize = 32;
 /// A run that takes longer than this is slow.
 const SLOW: Duration = Duration::from_secs(2);
 /// How soon it is tried again what could not be finished.
@@ -40,8 +40,6 @@ pub struct Roster {
     entries: BTreeMap<String, Entry>,
     /// Whether it is known which monitors there are; before, only what they left undone is done.
     is_listed: bool,
-    running: usize,
-    running_slow: usize,
 }
 
 #[derive(Default)]
@@ -55,8 +53,8 @@ struct Entry {
     wish: Option<Wish>,
     /// Whether alerts of triggers may be left over.
     is_untidy: bool,
-    /// Whether it runs, and among the slow ones.
-    running: Option<bool>,
+    /// Since when it runs.
+    running: Option<Instant>,
     was_slow: bool,
     not_before: Option<Instant>,
     is_failing: bool,
@@ -134,35 +132,40 @@ impl Roster {
             .collect();
         ready.sort();
         let ready: Vec<String> = ready.into_iter().map(|(_, id)| id.clone()).collect();
+        let (mut room, mut room_for_slow) = self.room(now.steady);
         let mut tasks = Vec::new();
         for id in ready {
             let Some(entry) = self.entries.get_mut(&id) else { continue };
-            let is_slow = entry.was_slow;
-            let (running, most) = if is_slow {
-                (&mut self.running_slow, SLOW_AT_ONCE)
-            } else {
-                (&mut self.running, AT_ONCE)
-            };
-            if *running < most
+            let room = if entry.was_slow { &mut room_for_slow } else { &mut room };
+            if *room > 0
                 && let Some(task) = entry.task(&id, is_listed, now.wall)
             {
-                *running += 1;
-                entry.running = Some(is_slow);
+                *room -= 1;
+                entry.running = Some(now.steady);
                 tasks.push(task);
             }
         }
         tasks
     }
 
+    /// How many more may run, and how many more of the slow ones.
+    fn room(&self, now: Instant) -> (usize, usize) {
+        let (mut running, mut slow) = (0_usize, 0_usize);
+        for entry in self.entries.values() {
+            let Some(since) = entry.running else { continue };
+            // One that has run for long gives its place up to the others.
+            let is_slow = entry.was_slow || now.saturating_duration_since(since) > SLOW;
+            *if is_slow { &mut slow } else { &mut running } += 1;
+        }
+        let too_many = slow.saturating_sub(SLOW_AT_ONCE);
+        (AT_ONCE.saturating_sub(running + too_many), SLOW_AT_ONCE.saturating_sub(slow))
+    }
+
     /// Takes in what has become of a piece of work.
     pub fn done(&mut self, done: Done, now: Now) {
         let Done { task, ran, fault, took } = done;
         let Some(entry) = self.entries.get_mut(&task.id) else { return };
-        match entry.running.take() {
-            Some(true) => self.running_slow -= 1,
-            Some(false) => self.running -= 1,
-            None => {}
-        }
+        entry.running = None;
         entry.note = task.note;
         entry.was_slow = took > SLOW;
         entry.not_before = match &fault {
@@ -201,6 +204,12 @@ impl Roster {
             later.or(due)
         };
         self.entries.values().filter(|entry| entry.running.is_none()).filter_map(wait).min()
+    }
+
+    /// Whether something could not be finished, and is still to be.
+    #[must_use]
+    pub fn is_troubled(&self) -> bool {
+        self.entries.values().any(|entry| entry.not_before.is_some())
     }
 
     /// How many monitors are scheduled, and how many of them are late.

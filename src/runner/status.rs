@@ -85,9 +85,7 @@ impl Status {
 
     /// Notes that a run is noted.
     pub fn ran(&self, at: Timestamp) {
-        let mut inner = self.inner();
-        inner.ran = Some(at);
-        inner.trouble = None;
+        self.inner().ran = Some(at);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         gauge!(telemetry::LAST_MONITOR_RUN).set(at.as_millisecond() as f64 / 1_000.0);
     }

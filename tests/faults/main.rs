@@ -34,6 +34,7 @@ mod reconciler;
 mod replicas;
 mod report;
 mod rolling;
+mod runner;
 mod scene;
 mod soak;
 mod store;

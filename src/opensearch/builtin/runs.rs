@@ -107,6 +107,19 @@ pub async fn write(
     Err(Error::Status { status: item.status, reason })
 }
 
+/// Asks for a run of a monitor now; the leading replica finds it within some seconds.
+///
+/// # Errors
+/// [`Error`].
+pub async fn wish(client: &Client, monitor: &str, asked_at: i64) -> Result<(), Error> {
+    // The store would make it with whatever fields are usual.
+    Index::Runs.make(client).await?;
+    let body = json!({ "kind": "wish", "monitor_id": monitor, "asked_at": asked_at });
+    let path =
+        format!("/{}/_doc/{}?refresh=true", Index::Runs.name(client), segment(&wish_id(monitor)));
+    client.call(Method::Put, &path, Some(&body)).await.map(drop)
+}
+
 /// What is wished for.
 ///
 /// # Errors

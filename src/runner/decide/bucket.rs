@@ -8,6 +8,8 @@
 //! Source: `BucketSelectorExtAggregator.kt` of common-utils; `TriggerService.kt`,
 //! `AggregationQueryRewriter.kt` of Alerting; seen on 3.4.0.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -194,41 +196,46 @@ pub struct Chosen {
     pub content: Value,
 }
 
-/// Which buckets fire: their places in the first answer, and what an alert keeps of each.
+/// The places of the buckets that fire: those that are left, and that the trigger's filter accepts.
 ///
 /// # Errors
-/// A [`Fault`] of a key or of the trigger's filter.
-pub fn chosen(
-    trigger: Trigger<'_>,
-    all: &[Value],
-    left: &[Value],
-) -> Result<(Vec<usize>, Vec<Chosen>), Fault> {
-    let is_left = left
-        .iter()
-        .map(|bucket| bucket["key"].to_string())
-        .collect::<std::collections::BTreeSet<_>>();
-    let condition = &trigger.body["condition"];
-    let (mut places, mut chosen) = (Vec::new(), Vec::new());
+/// A [`Fault`] of the filter.
+pub fn places(trigger: Trigger<'_>, all: &[Value], left: &[Value]) -> Result<Vec<usize>, Fault> {
+    let is_left: BTreeSet<_> = left.iter().map(|bucket| bucket["key"].to_string()).collect();
+    let mut places = Vec::new();
     for (place, bucket) in all.iter().enumerate() {
-        if !is_left.contains(&bucket["key"].to_string()) || !filter::accepts(condition, bucket)? {
-            continue;
+        let is_one = is_left.contains(&bucket["key"].to_string());
+        if is_one && filter::accepts(&trigger.body["condition"], bucket)? {
+            places.push(place);
         }
-        let keys = keys(bucket)?;
-        places.push(place);
-        chosen.push(Chosen {
-            keys: joined(&keys),
-            content: json!({"parent_bucket_path": condition["parent_bucket_path"],
-                "bucket_keys": keys, "bucket": bucket}),
-        });
     }
-    Ok((places, chosen))
+    Ok(places)
+}
+
+/// What an alert keeps of each of the buckets at these places.
+///
+/// # Errors
+/// A [`Fault`] of a key.
+pub fn chosen(trigger: Trigger<'_>, all: &[Value], places: &[usize]) -> Result<Vec<Chosen>, Fault> {
+    let path = &trigger.body["condition"]["parent_bucket_path"];
+    let chosen = places.iter().filter_map(|place| all.get(*place)).map(|bucket| {
+        let keys = keys(bucket)?;
+        let content = json!({"parent_bucket_path": path, "bucket_keys": keys, "bucket": bucket});
+        Ok(Chosen { keys: joined(&keys), content })
+    });
+    chosen.collect()
 }
 
 /// What the plugin's own aggregation would have said, in its place.
 pub fn note(answer: &mut Value, trigger: Trigger<'_>, places: &[usize]) {
-    answer["aggregations"][trigger.id()] = json!({
+    let meta = answered(answer, &path(trigger)).and_then(|found| found.get("meta")).cloned();
+    let mut said = json!({
         "parent_bucket_path": trigger.body["condition"]["parent_bucket_path"],
         "bucket_indices": places});
+    if let Some(meta) = meta {
+        said["meta"] = meta;
+    }
+    answer["aggregations"][trigger.id()] = said;
 }
 
 #[cfg(test)]
@@ -308,17 +315,19 @@ mod tests {
     fn what_fires_is_told_at_its_place() {
         let trigger = trigger();
         let all = [json!({"key": "a", "s": {"value": 1}}), json!({"key": "b", "s": {"value": 2}})];
-        let (places, one) = chosen(Trigger { body: &trigger }, &all, &all[1..]).unwrap();
-        assert_eq!((places.as_slice(), one[0].keys.as_str()), ([1_usize].as_slice(), "b"));
+        let places = places(Trigger { body: &trigger }, &all, &all[1..]).unwrap();
+        assert_eq!(places, [1]);
+        let one = chosen(Trigger { body: &trigger }, &all, &places).unwrap();
+        assert_eq!((one.len(), one[0].keys.as_str()), (1, "b"));
         assert_eq!(
             one[0].content,
             json!({"parent_bucket_path": "outer>groups", "bucket_keys": ["b"], "bucket": all[1]})
         );
-        let mut answer = json!({"aggregations": {}});
+        let mut answer = json!({"aggregations": {"outer": {"groups": {"meta": {"a": 1}}}}});
         note(&mut answer, Trigger { body: &trigger }, &places);
         assert_eq!(
             answer["aggregations"]["t"],
-            json!({"parent_bucket_path": "outer>groups", "bucket_indices": [1]})
+            json!({"parent_bucket_path": "outer>groups", "bucket_indices": [1], "meta": {"a": 1}})
         );
         let alert = json!({"agg_alert_content": {"bucket_keys": ["a", "b"]}});
         assert_eq!((of_alert(&alert).as_deref(), of_alert(&json!({}))), (Some("a#b"), None));

@@ -162,14 +162,21 @@ impl<'a> Run<'a> {
     }
 
     fn take_in(&self, one: &mut Watched<'_>, all: &[Value], left: &[Value], answer: &mut Value) {
-        let (places, chosen) = match bucket::chosen(one.trigger, all, left) {
-            Ok(chosen) => chosen,
+        let places = match bucket::places(one.trigger, all, left) {
+            Ok(places) => places,
             Err(fault) => {
                 one.error = Some(fault);
                 return;
             }
         };
         bucket::note(answer, one.trigger, &places);
+        let chosen = match bucket::chosen(one.trigger, all, &places) {
+            Ok(chosen) => chosen,
+            Err(fault) => {
+                one.error = Some(fault);
+                return;
+            }
+        };
         for Chosen { keys, content } in chosen {
             one.chosen.insert(keys.clone(), json!({"agg_alert_content": content}));
             if one.error.is_some() {

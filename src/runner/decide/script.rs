@@ -9,7 +9,10 @@
 
 use serde_json::{Value, json};
 
-use super::fault::{self, Fault};
+use super::{
+    fault::{self, Fault},
+    shape::text,
+};
 
 /// Makes `ctx`: its times are instants and its error an exception, as in the plugin.
 const PRELUDE: &str = "def ctx = new HashMap(params.ctx); \
@@ -78,12 +81,22 @@ impl<'a> Script<'a> {
         fault::of_script("runtime error", self.source, (kind, message))
     }
 
-    /// A fault in the user's own words: without our line, and with the places where they were.
+    /// A fault in the user's own words: without our line, and with the places where they were. Of a
+    /// search that failed there are no results, for which the plugin has a list of its own.
     #[must_use]
-    pub fn mended(&self, mut fault: Fault) -> Fault {
+    pub fn mended(&self, mut fault: Fault, has_results: bool) -> Fault {
         let told = fault.told_mut();
         if told["type"] != "script_exception" {
             return fault;
+        }
+        let cause = &mut told["caused_by"];
+        if !has_results && cause["type"] == "index_out_of_bounds_exception" {
+            let why = text(cause, "reason").strip_prefix("Index ");
+            let at = why.and_then(|why| why.strip_suffix(" out of bounds for length 0"));
+            if let Some(at) = at {
+                let why = format!("Empty list doesn't contain element at index {at}.");
+                cause["reason"] = json!(why);
+            }
         }
         let place = |key: &str| {
             let at = usize::try_from(told["position"][key].as_u64()?).ok()?;
@@ -303,7 +316,7 @@ mod tests {
         let told = json!({"error": {"type": "script_exception", "reason": "compile error",
             "script_stack": ["…"], "script": format!("{PRELUDE}{source}"), "root_cause": [],
             "position": {"offset": PRELUDE.len() + 19, "start": PRELUDE.len() - 6, "end": 27 + PRELUDE.len()}}});
-        let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()));
+        let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
         assert_eq!(fault.told()["script_stack"], json!([source, "                   ^---- HERE"]));
         assert_eq!(fault.told()["position"], json!({"offset": 19, "start": 0, "end": 27}));
         assert_eq!(fault.told()["script"], source);
@@ -314,7 +327,23 @@ mod tests {
         let told = json!({"error": {"type": "script_exception", "reason": "runtime error",
             "script_stack": ["ctx.a.b > 1", "     ^---- HERE"],
             "position": {"offset": at(26), "start": at(21), "end": at(32)}}});
-        let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()));
+        let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
         assert_eq!(fault.told()["position"], json!({"offset": 26, "start": 21, "end": 32}));
+    }
+
+    #[test]
+    fn that_there_are_no_results_is_told_as_by_the_plugin() {
+        let script = Script::of("ctx.results[0] == null");
+        let told = json!({"error": {"type": "script_exception", "reason": "runtime error",
+            "caused_by": {"type": "index_out_of_bounds_exception",
+                "reason": "Index 0 out of bounds for length 0"}}});
+        for (has_results, want) in [
+            (false, "Empty list doesn't contain element at index 0."),
+            (true, "Index 0 out of bounds for length 0"),
+        ] {
+            let fault = Fault::answered(400, told.to_string().as_bytes());
+            let fault = script.mended(fault, has_results);
+            assert_eq!(fault.told()["caused_by"]["reason"], want);
+        }
     }
 }

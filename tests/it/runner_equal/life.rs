@@ -9,7 +9,7 @@ use alertloop::{
 };
 
 use super::*;
-use crate::support::receiver::Receiver;
+use crate::support::Receiver;
 
 const MONITORS: &str = "_plugins/_alerting/monitors";
 const CHANNELS: &str = "_plugins/_notifications/configs";
@@ -54,6 +54,8 @@ impl Both {
             "name": channel, "enabled": false, "schedule": {"period": {"interval": 1, "unit": "MINUTES"}},
             "inputs": [{"search": {"indices": [store.index("s")], "query": search}}],
             "triggers": [{format!("{kind}_level_trigger"): trigger}]});
+        // The plugin keeps no monitor of an index that is not there.
+        store.json(Method::Put, &store.index("s"), json!({})).await.expect("an index");
         let made = store.make(MONITORS, monitor).await;
         let id = made["_id"].as_str().expect("an id");
         let monitor = alerting::get(&store.client(), Family::Monitor, id).await.expect("read");

@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod kept;
 mod keystore;
 mod mail;
+pub mod monitored;
 mod proxy;
 mod receiver;
 mod redis;
