@@ -127,7 +127,7 @@ pub async fn switch(
     enabled: bool,
 ) -> Result<Item, Fault> {
     let (family, monitor) = switch::switch(client, id, enabled).await?;
-    Ok(described(settings, family, &monitor))
+    described(client, settings, family, &monitor).await
 }
 
 /// The monitor with this id, else the only one with this name, as it is listed and as it is kept.
@@ -140,7 +140,7 @@ pub async fn find(
     id_or_name: &str,
 ) -> Result<(Item, Monitor), Fault> {
     let (family, monitor) = switch::find(client, id_or_name).await?;
-    Ok((described(settings, family, &monitor), monitor))
+    Ok((described(client, settings, family, &monitor).await?, monitor))
 }
 
 /// How the last runs of a monitor went.
@@ -151,12 +151,20 @@ pub async fn past(client: &Client, monitor: &Monitor) -> Result<Past, Error> {
     past::of(client, monitor).await
 }
 
-fn described(settings: &provision::Settings, family: Family, monitor: &Monitor) -> Item {
+async fn described(
+    client: &Client,
+    settings: &provision::Settings,
+    family: Family,
+    monitor: &Monitor,
+) -> Result<Item, Fault> {
     let mut item = Item::of(family, monitor);
+    if client.is_builtin().await? {
+        item.url = None;
+    }
     if let Ok(desired) = provision::desired(settings) {
         describe(&mut item, &desired);
     }
-    item
+    Ok(item)
 }
 
 /// Asks the store for all of them.
@@ -196,6 +204,12 @@ pub async fn list(
     let monitors: Vec<&Monitor> = found.iter().map(|(_, monitor)| monitor).collect();
     runs(client, &monitors, &mut items, now, &mut unknown).await;
     last_alerts(client, settings, &mut items, &mut unknown).await;
+    if client.is_builtin().await? {
+        // Dashboards shows those of the plugin alone.
+        for item in &mut items {
+            item.url = None;
+        }
+    }
     items.sort_by_cached_key(|item| (item.name.to_lowercase(), item.id.clone()));
     let others = items.iter().filter(|item| !item.concerns_us()).count();
     let asked_at = format!("{now:.3}");

@@ -203,7 +203,8 @@ pub fn judge(
     since: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<Silent> {
-    const RESTART: &str = "look into the logs of OpenSearch's nodes; disabling and enabling the \
+    const RESTART: &str = "look into the logs of who runs it (OpenSearch's nodes, or with \
+                           ALERTLOOP_MONITORS=builtin alertloop); disabling and enabling the \
                            monitor schedules it again";
     let late = |what, mend| Some(Silent::of(monitor, Reason::Late, what, mend));
     let schedule = Schedule::of(&monitor.body);

@@ -24,7 +24,7 @@ use crate::{
     opensearch::{
         Client, Engine,
         alerting::{self, Monitor},
-        builtin::{asking, runs},
+        builtin::asking,
     },
 };
 
@@ -219,7 +219,7 @@ async fn run_now(args: &RunArgs) -> anyhow::Result<bool> {
 /// Has `alertloop serve` run it.
 async fn wished(client: &Client, monitor: &Monitor, output: Output) -> anyhow::Result<bool> {
     let before = monitors::past(client, monitor).await?.runs.into_iter().next();
-    runs::wish(client, &monitor.id, clock::now().as_millisecond()).await?;
+    asking::wish(client, &monitor.id, clock::now().as_millisecond()).await?;
     let begun = Instant::now();
     while asking::is_wished(client, &monitor.id).await? {
         if begun.elapsed() > PATIENCE {

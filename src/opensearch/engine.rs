@@ -70,7 +70,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub(super) struct Chosen {
     settings: Settings,
-    /// What the store said, once it has.
+    /// What was decided, once it is.
     found: OnceLock<Engine>,
 }
 
@@ -98,23 +98,17 @@ impl Client {
     /// # Errors
     /// [`Error`]: the store does not say. An absent store is no reason for either.
     pub async fn engine(&self) -> Result<Engine, Error> {
-        match self.engine.settings.choice {
-            Choice::Plugin => return Ok(Engine::Plugin),
-            Choice::Builtin => return Ok(Engine::Builtin),
-            Choice::Auto => {}
-        }
         if let Some(engine) = self.engine.found.get() {
             return Ok(*engine);
         }
+        match self.engine.settings.choice {
+            Choice::Plugin => return Ok(self.remember(Engine::Plugin)),
+            Choice::Builtin => return Ok(self.remember(Engine::Builtin)),
+            Choice::Auto => {}
+        }
         let answer = self.ask_for_monitors().await;
         match answer.as_ref().map(|(status, body)| heard(*status, body)) {
-            Ok(Heard::Engine(engine)) => {
-                // Of several that asked at once the first decides, and tells.
-                if self.engine.found.set(engine).is_ok() {
-                    self.tell(engine);
-                }
-                Ok(*self.engine.found.get().unwrap_or(&engine))
-            }
+            Ok(Heard::Engine(engine)) => Ok(self.remember(engine)),
             Ok(Heard::Refused) => Ok(Engine::Plugin),
             Ok(Heard::Nothing) | Err(_) => Err(unsaid(answer)),
         }
@@ -149,14 +143,18 @@ impl Client {
         Ok((status, serde_json::from_slice(&bytes).unwrap_or_else(|_| text())))
     }
 
-    fn tell(&self, engine: Engine) {
-        match engine {
-            Engine::Plugin => info!("the store's Alerting plugin runs the monitors"),
-            Engine::Builtin => info!(
-                prefix = self.builtin_prefix(),
-                "the store has no Alerting plugin: alertloop runs the monitors itself"
-            ),
+    /// Of several that asked at once the first decides, and a service tells once.
+    fn remember(&self, engine: Engine) -> Engine {
+        if self.engine.found.set(engine).is_ok() && self.access.follower.is_some() {
+            match engine {
+                Engine::Plugin => info!("the store's Alerting plugin runs the monitors"),
+                Engine::Builtin => info!(
+                    prefix = self.builtin_prefix(),
+                    "alertloop runs the monitors itself, without the Alerting plugin"
+                ),
+            }
         }
+        *self.engine.found.get().unwrap_or(&engine)
     }
 }
 

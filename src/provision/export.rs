@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Error, Settings,
+    Error, Settings, WHO_RUNS,
     canonical::canonical,
     desired::{CHANNEL_ID, HANDOVER_ID, LONGEST_NAME, OLD_CHANNEL_ID, TOKEN_HEADER},
     diff::diff,
@@ -87,6 +87,10 @@ pub async fn read(client: &Client) -> Result<Everything, Error> {
             .map_err(Error::store("cannot list the legacy index templates"))?,
         ..Everything::default()
     };
+    if client.is_builtin().await.map_err(Error::store(WHO_RUNS))? {
+        all.monitors = every(client, Family::Monitor).await?;
+        return Ok(all);
+    }
     let listed = match notifications::configs(client).await {
         Err(fault) if notifications::is_unavailable(&fault) => return Ok(all),
         found => found.map_err(Error::store("cannot list the channels"))?,

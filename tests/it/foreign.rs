@@ -1,7 +1,10 @@
 //! Stores that have no channels or monitors. Neither an Elasticsearch nor an OpenSearch 1.x can be
 //! had here, so both are fakes: their answers are those of their documentation.
 
-use alertloop::provision::{self, ChannelSecret, Options, plan::Action};
+use alertloop::{
+    opensearch::engine::{self, Choice},
+    provision::{self, ChannelSecret, Options, plan::Action},
+};
 use axum::{
     Json, Router,
     http::{Method, StatusCode, Uri},
@@ -55,7 +58,10 @@ async fn a_store_without_channels_is_told_and_is_no_failure() {
         let token = "0123456789abcdef".parse().unwrap();
         let secret = ChannelSecret::new(token, false);
         let options = Options { prune: true, force: true, ..Options::default() };
-        let applied = provision::apply(&store.client(), &provisioning, &secret, options).await;
+        // Where nobody else may run the monitors.
+        let plugin = engine::Settings { choice: Choice::Plugin, ..engine::Settings::default() };
+        let client = store.client_with(plugin);
+        let applied = provision::apply(&client, &provisioning, &secret, options).await;
         let applied = applied.unwrap();
         let unavailable = applied.after.steps.iter().filter(|step| match &step.action {
             Action::Unavailable { reason } => reason.contains(want),
@@ -66,7 +72,9 @@ async fn a_store_without_channels_is_told_and_is_no_failure() {
 
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(&store, dir.path());
-        settings.insert("ALERTLOOP_TEMPLATE".to_owned(), "none".to_owned());
+        for (name, value) in [("ALERTLOOP_TEMPLATE", "none"), ("ALERTLOOP_MONITORS", "plugin")] {
+            settings.insert(name.to_owned(), value.to_owned());
+        }
         for command in [&["provision", "plan", "--detailed-exitcode"][..], &["provision", "apply"]]
         {
             let output = Process::command(&settings, command).output().unwrap();

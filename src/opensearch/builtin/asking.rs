@@ -1,8 +1,8 @@
 //! What is asked of the replica that runs the monitors: how a monitor's runs went, and a run now. It
-//! looks for wishes ([`runs::wish`]) every few seconds, and takes away those that it has fulfilled.
+//! looks for wishes every few seconds, and takes away those that it has fulfilled.
 
 use opensearch::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{indices::Index, runs};
 use crate::opensearch::{Client, Error, segment};
@@ -20,8 +20,21 @@ pub async fn runs(client: &Client, monitor: &str) -> Result<Vec<Value>, Error> {
     let mut state = runs::state(client, monitor).await?.source;
     let past = state.get_mut("history").map(Value::take);
     let mut past = past.and_then(|past| past.as_array().cloned()).unwrap_or_default();
-    past.sort_by_key(|run| std::cmp::Reverse(run["started_at"].as_i64()));
+    // One that nobody ran has not begun.
+    let at = |run: &Value| run["started_at"].as_i64().or(run["scheduled_at"].as_i64());
+    past.sort_by_key(|run| std::cmp::Reverse(at(run)));
     Ok(past)
+}
+
+/// Asks for a run of a monitor now, `asked_at` in epoch ms.
+///
+/// # Errors
+/// [`Error`].
+pub async fn wish(client: &Client, monitor: &str, asked_at: i64) -> Result<(), Error> {
+    Index::Runs.make(client).await?;
+    let body = json!({ "kind": "wish", "monitor_id": monitor, "asked_at": asked_at });
+    let path = format!("{}?refresh=true", wish_path(client, monitor));
+    client.call(Method::Put, &path, Some(&body)).await.map(drop)
 }
 
 /// Whether nobody has fulfilled the wish for a run of this monitor yet.

@@ -331,6 +331,22 @@ mod tests {
         assert_eq!(fault.told()["position"], json!({"offset": 26, "start": 21, "end": 32}));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_script(source in ".{0,60}", offset in 0_u64..400, end in 0_u64..400) {
+            let script = Script::of(&source);
+            let request = script.request(&Value::Null, json!({}));
+            let whole = request["script"]["source"].as_str().unwrap();
+            proptest::prop_assert_eq!(whole.replacen(PRELUDE, "", 1), source.as_str());
+            for reason in ["compile error", "runtime error"] {
+                let told = json!({"error": {"type": "script_exception", "reason": reason,
+                    "position": {"offset": offset, "start": 0, "end": end}}});
+                let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
+                proptest::prop_assert_eq!(&fault.told()["script"], source.as_str());
+            }
+        }
+    }
+
     #[test]
     fn that_there_are_no_results_is_told_as_by_the_plugin() {
         let script = Script::of("ctx.results[0] == null");

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use alertloop::{
-    opensearch::{Client, Error, Settings},
+    opensearch::{Client, Error, Settings, engine},
     provision::{self, TemplateMode},
     secrets::{Login, WebhookToken},
 };
@@ -121,6 +121,11 @@ impl Store {
     }
 
     pub fn client(&self) -> Client {
+        self.client_with(engine::Settings::default())
+    }
+
+    /// A client of a store whose monitors are run as these settings say.
+    pub fn client_with(&self, monitors: engine::Settings) -> Client {
         let read = |file: &PathBuf| std::fs::read(file).expect("a PEM file");
         let settings = Settings {
             url: self.url.parse().expect("a URL"),
@@ -129,7 +134,7 @@ impl Store {
             ca: self.access.ca.as_ref().map(read),
             identity: None,
             timeout: Duration::from_secs(30),
-            monitors: alertloop::opensearch::engine::Settings::default(),
+            monitors,
         };
         Client::new(&settings).expect("a client")
     }
