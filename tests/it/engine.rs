@@ -479,8 +479,14 @@ async fn the_service_and_the_commands_show_and_switch_them() {
     let ran: Value = serde_json::from_str(&ran).expect("JSON");
     assert_eq!((&ran["runs"][0]["outcome"], &ran["engine"]), (&json!("fired"), &json!("builtin")));
     assert_eq!(ran["runs"][0]["triggers"], json!(["always"]), "{ran}");
-    let alerts = own.found(&alert_search::any_of("monitor_id", &[&made.id])).await;
-    assert_eq!(alerts.len(), 1);
+    // Searches find its alert once the store has refreshed.
+    let search = alert_search::any_of("monitor_id", &[&made.id]);
+    let found = async {
+        while own.found(&search).await.len() != 1 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, found).await.expect("one alert");
     let past = Answer::of(app.get(&format!("/mapi/conditions/{}/history", made.id))).await;
     assert_eq!(past.json["runs"][0], ran["runs"][0]);
     app.stop().await;

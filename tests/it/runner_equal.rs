@@ -415,7 +415,8 @@ async fn what_the_plugin_refuses_to_run_alertloop_refuses_with_the_same_words() 
         })
         .collect();
     for key in ["name", "schedule"] {
-        let mut monitor = monitors[0].clone();
+        let case = json!({"name": "refused", "triggers": []});
+        let mut monitor = query_level(&case, &index).monitor;
         monitor.as_object_mut().expect("a monitor").remove(key);
         monitors.push(monitor);
     }

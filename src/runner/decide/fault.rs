@@ -262,7 +262,7 @@ pub fn of_script(reason: &str, source: &str, (kind, message): (&str, &str)) -> F
 mod tests {
     use super::*;
 
-    fn fault(told: Value) -> Fault {
+    fn fault(told: &Value) -> Fault {
         Fault::answered(400, json!({"error": told, "status": 400}).to_string().as_bytes())
     }
 
@@ -301,7 +301,7 @@ mod tests {
                 "no",
             ),
         ] {
-            let fault = fault(told);
+            let fault = fault(&told);
             assert_eq!(fault.message(), message);
             assert_eq!(fault.printed(), printed);
             assert_eq!(fault.for_people(), people);
@@ -312,7 +312,7 @@ mod tests {
     fn the_report_of_a_trigger_has_all_of_a_script_and_the_message_of_others() {
         let script =
             json!({"type": "script_exception", "reason": "runtime error", "root_cause": [1]});
-        let told: Value = serde_json::from_str(&fault(script).of_trigger()).unwrap();
+        let told: Value = serde_json::from_str(&fault(&script).of_trigger()).unwrap();
         assert_eq!(told, json!({"type": "script_exception", "reason": "runtime error"}));
         assert_eq!(Fault::java("illegal_state_exception", "no").of_trigger(), "no");
     }
@@ -325,7 +325,7 @@ mod tests {
             ("search_phase_execution_exception", None),
             ("index_not_found_exception", None),
         ] {
-            let refused = fault(json!({"type": kind, "reason": "no"})).refused();
+            let refused = fault(&json!({"type": kind, "reason": "no"})).refused();
             assert_eq!(refused.and_then(|error| error.status()), want, "{kind}");
         }
         let away = Error::Unreachable("refused".to_owned());
