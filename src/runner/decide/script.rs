@@ -105,7 +105,8 @@ impl<'a> Script<'a> {
         let functions = self.source[..self.functions].encode_utf16().count();
         let place = |key: &str| {
             let at = usize::try_from(told["position"][key].as_u64()?).ok()?;
-            let at = if at > functions { at.saturating_sub(PRELUDE.len()) } else { at };
+            let at =
+                if at > functions { functions.max(at.saturating_sub(PRELUDE.len())) } else { at };
             Some(at.min(source.len()))
         };
         let (offset, start, end) = (place("offset"), place("start"), place("end"));
@@ -120,6 +121,16 @@ impl<'a> Script<'a> {
                 json!([format!("{before}{shown}{after}"), format!("{blanks}^---- HERE")]);
             told["position"] = json!({"offset": offset, "start": from, "end": to});
         } else if let (Some(offset), Some(start), Some(end)) = (offset, start, end) {
+            // The last statement of the functions goes on into our line.
+            if end == functions
+                && start < end
+                && let Some(lines) = told["script_stack"].as_array_mut()
+            {
+                let shown = String::from_utf16_lossy(&source[start..end]);
+                if let Some(line) = lines.iter_mut().rev().nth(1) {
+                    *line = json!(shown);
+                }
+            }
             told["position"] = json!({"offset": offset, "start": start, "end": end});
         }
         told["script"] = json!(self.source);
@@ -328,6 +339,13 @@ mod tests {
             "position": {"offset": at(26), "start": at(21), "end": at(32)}}});
         let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
         assert_eq!(fault.told()["position"], json!({"offset": 26, "start": 21, "end": 32}));
+
+        let told = json!({"error": {"type": "script_exception", "reason": "runtime error",
+            "script_stack": ["return 1 } def ", "       ^---- HERE"],
+            "position": {"offset": 17, "start": 10, "end": 24}}});
+        let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
+        assert_eq!(fault.told()["script_stack"], json!(["return 1 }", "       ^---- HERE"]));
+        assert_eq!(fault.told()["position"], json!({"offset": 17, "start": 10, "end": 20}));
     }
 
     proptest::proptest! {
