@@ -114,6 +114,42 @@ fn given_settings_hold() {
 }
 
 #[test]
+fn who_runs_the_monitors_is_asked_of_the_store_unless_it_is_said() {
+    for (given, want) in [
+        (&[][..], Choice::Auto),
+        (&[("ALERTLOOP_MONITORS", "plugin")], Choice::Plugin),
+        (&[("ALERTLOOP_MONITORS", "builtin")], Choice::Builtin),
+        // What is said to be Elasticsearch has no plugin.
+        (&[("OPENSEARCH_PRIMARY", "elasticsearch-remote")], Choice::Builtin),
+        (
+            &[("OPENSEARCH_PRIMARY", "elasticsearch-remote"), ("ALERTLOOP_MONITORS", "plugin")],
+            Choice::Plugin,
+        ),
+    ] {
+        let config = read(given, &[]).unwrap();
+        assert_eq!(config.store.monitors.choice, want, "{given:?}");
+        let is_elasticsearch = given.iter().any(|(name, _)| *name == "OPENSEARCH_PRIMARY");
+        let may = !is_elasticsearch || want == Choice::Builtin;
+        assert_eq!((config.may_have_monitors(), config.reconciles()), (may, may), "{given:?}");
+    }
+    assert!(faults(&[("ALERTLOOP_MONITORS", "both")], &[]).contains("auto, plugin or builtin"));
+    for (prefix, want) in [
+        ("soc", true),
+        ("a.b_c-1", true),
+        ("-a", false),
+        ("Soc", false),
+        ("a*", false),
+        (".a", false),
+    ] {
+        let read = read(&[("ALERTLOOP_MONITORS_PREFIX", prefix)], &[]);
+        assert_eq!(read.is_ok(), want, "{prefix}");
+        if let Ok(config) = read {
+            assert_eq!(config.store.monitors.prefix, prefix);
+        }
+    }
+}
+
+#[test]
 fn the_prefix_may_be_empty_and_other_empty_settings_are_not_given() {
     for (text, want) in [("", ""), ("/", ""), ("mapi", "mapi"), ("/a/b/", "a/b")] {
         let given =

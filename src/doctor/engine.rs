@@ -11,10 +11,12 @@ use crate::{
         alerting::{self, Family, Monitor},
         builtin::indices::Index,
         engine::Choice,
+        scripts,
     },
     silence::sends_to_us,
 };
 
+const PAINLESS: &str = "/_scripts/painless/_execute";
 /// The most names that a finding tells.
 const NAMES: usize = 3;
 
@@ -57,24 +59,15 @@ pub(super) async fn look(report: &mut Report, client: &Client, setup: &Setup) ->
 
 /// Whether Painless and Mustache do what the built-in engine needs of them.
 async fn engines(report: &mut Report, client: &Client) {
-    for (name, path, body, permission) in [
-        (
-            "Painless",
-            "/_scripts/painless/_execute",
-            json!({"script": {"source": "def ctx = params.ctx; ctx.results.size() == 1",
-                "params": {"ctx": {"results": [1]}}}}),
-            "cluster:admin/scripts/painless/execute",
-        ),
-        (
-            "Mustache",
-            "/_render/template",
-            json!({"source": "{{ctx.monitor.name}}", "params": {"ctx": {"monitor": {"name": "x"}}}}),
-            "indices:data/read/search/template/render",
-        ),
-    ] {
-        if let Err(fault) = client.call(Method::Post, path, Some(&body)).await {
-            refused(report, name, path, permission, &fault);
-        }
+    let script = json!({"script": {"source": "def ctx = params.ctx; ctx.results.size() == 1",
+        "params": {"ctx": {"results": [1]}}}});
+    if let Err(fault) = client.call(Method::Post, PAINLESS, Some(&script)).await {
+        refused(report, "Painless", PAINLESS, "cluster:admin/scripts/painless/execute", &fault);
+    }
+    let params = json!({"ctx": {"monitor": {"name": "x"}}});
+    if let Err(fault) = scripts::render(client, "{{ctx.monitor.name}}", &params).await {
+        let permission = "indices:data/read/search/template/render";
+        refused(report, "Mustache", "/_render/template", permission, &fault);
     }
 }
 

@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn the_indices_of_the_built_in_engine_go_by_their_prefix_and_no_others_do() {
+        let role = shipped(MONITORS, "logs-*", "soc").unwrap().substance.to_string();
+        assert!(role.contains("\"soc-monitors\"") && role.contains("\"logs-*\""), "{role}");
+        assert!(!role.contains("\"alertloop-"), "{role}");
+        let role = shipped("alertloop", "logs-*", "soc").unwrap().substance.to_string();
+        assert!(role.contains("\"alertloop-state\""), "{role}");
+    }
+
+    #[test]
     fn a_role_is_for_the_indices_of_this_installation() {
         let role = role();
         let text = role.body().to_string();

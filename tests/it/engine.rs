@@ -469,6 +469,26 @@ async fn the_service_and_the_commands_show_and_switch_them() {
     assert_eq!((&trial["dry_run"], &trial["triggers"][0]["fires"]), (&json!(true), &json!(true)));
     assert_eq!(trial["messages"][0]["body"], "Own monitor fires", "{trial}");
     assert_eq!(own.found(&alert_search::any_of("monitor_id", &[&made.id])).await, [""; 0]);
+
+    // By the service, as if its time had come.
+    let mut silent = monitor("Own silent");
+    silent["triggers"][0]["query_level_trigger"]["actions"] = json!([]);
+    silent["schedule"] = json!({"period": {"interval": 1, "unit": "DAYS"}});
+    let made = own.make(&silent).await;
+    let ran = command(&["run", "Own silent", "--output", "json"]);
+    let ran: Value = serde_json::from_str(&ran).expect("JSON");
+    assert_eq!((&ran["runs"][0]["outcome"], &ran["engine"]), (&json!("fired"), &json!("builtin")));
+    assert_eq!(ran["runs"][0]["triggers"], json!(["always"]), "{ran}");
+    // Searches find its alert once the store has refreshed.
+    let search = alert_search::any_of("monitor_id", &[&made.id]);
+    let found = async {
+        while own.found(&search).await.len() != 1 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, found).await.expect("one alert");
+    let past = Answer::of(app.get(&format!("/mapi/conditions/{}/history", made.id))).await;
+    assert_eq!(past.json["runs"][0], ran["runs"][0]);
     app.stop().await;
     own.end().await;
 }

@@ -12,7 +12,7 @@ use alertloop::{
         file::{self, Defaults},
     },
     intake::{self, Encoding, Envelope},
-    opensearch::Client,
+    opensearch::{Client, Error},
     provision::{desired::CHANNEL_ID, shape},
     record::{self, Naming, Receipt, fields::FieldSet, index_name::IndexName},
     runner::decide,
@@ -71,18 +71,12 @@ async fn prepared(store: Store) -> Store {
             |number| json!({"firstPacket": 600 * MINUTE, "number": number, "node": "numbers"}),
         ),
     );
-    let lines: String = documents
-        .into_iter()
-        .enumerate()
-        .map(|(id, mut document)| {
-            document["firstPacket"] =
-                json!(NOW - document["firstPacket"].as_i64().expect("an age"));
-            format!(
-                "{}\n{document}\n",
-                json!({"index": {"_index": store.index("s"), "_id": id.to_string()}})
-            )
-        })
-        .collect();
+    let mut lines = String::new();
+    for (id, mut document) in documents.into_iter().enumerate() {
+        document["firstPacket"] = json!(NOW - document["firstPacket"].as_i64().expect("an age"));
+        let to = json!({"index": {"_index": store.index("s"), "_id": id.to_string()}});
+        lines.extend([to.to_string(), "\n".to_owned(), document.to_string(), "\n".to_owned()]);
+    }
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let url = format!("{}/_bulk?refresh=true", store.url());
     let request = client.post(url).header("content-type", "application/x-ndjson").body(lines);
@@ -397,4 +391,50 @@ async fn the_plugin_and_alertloop_decide_and_say_the_same() {
         cases.len()
     );
     assert!(cases.len() > 80 && fired > 60 && told > 60, "{} {fired} {told}", cases.len());
+}
+
+#[tokio::test]
+async fn what_the_plugin_refuses_to_run_alertloop_refuses_with_the_same_words() {
+    let store = store!(alerting);
+    let index = store.index("s");
+    let types = json!({"mappings": {"properties": {"node": {"type": "keyword"}}}});
+    store.json(Method::Put, &index, types).await.expect("an index");
+    let searches = [
+        json!({"query": {"nope": {}}}),
+        json!({"nope": 1}),
+        json!({"aggs": {"a": {"nope": {}}}}),
+        json!({"query": {"match_all": {}, "term": {"a": 1}}}),
+        json!({"size": -5}),
+        json!({"query": {"bool": {"filter": "text"}}}),
+    ];
+    let mut monitors: Vec<_> = searches
+        .iter()
+        .map(|search| {
+            query_level(&json!({"name": "refused", "search": search, "triggers": []}), &index)
+                .monitor
+        })
+        .collect();
+    for key in ["name", "schedule"] {
+        let case = json!({"name": "refused", "triggers": []});
+        let mut monitor = query_level(&case, &index).monitor;
+        monitor.as_object_mut().expect("a monitor").remove(key);
+        monitors.push(monitor);
+    }
+    for monitor in &monitors {
+        let path = "_plugins/_alerting/monitors/_execute?dryrun=true";
+        let theirs = store.json(Method::Post, path, monitor.clone()).await.expect_err("refused");
+        let ours = decide::dry_run(&store.client(), monitor, at(NOW)).await.expect_err("refused");
+        // Where in the text it stands depends on the text around it.
+        let words = |error: &Error| {
+            let told = error.to_string();
+            let (status, why) =
+                told.split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("a reason");
+            let why = why
+                .strip_prefix("[1:")
+                .and_then(|why| why.split_once("] "))
+                .map_or(why.as_str(), |(_, why)| why);
+            format!("{status}: {why}")
+        };
+        assert_eq!(words(&ours), words(&theirs), "{monitor}");
+    }
 }

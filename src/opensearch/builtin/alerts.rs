@@ -36,8 +36,7 @@ pub async fn page(client: &Client, query: Query<'_>) -> Result<Page, Error> {
         "from": from, "size": size, "version": true, "track_total_hits": true,
         "sort": [{ newest_by: { "order": "desc", "missing": "_last", "unmapped_type": "date" } }],
         "query": { "bool": { "filter": must, "must_not": [{ "term": { "state": "AUDIT" } }] } } });
-    let path = Index::Alerts.search_path(client);
-    let mut answer = client.call(Method::Post, &path, Some(&body)).await?;
+    let mut answer = Index::Alerts.search(client, &body).await?;
     let total = answer.pointer("/hits/total/value").and_then(Value::as_u64).unwrap_or(0);
     let alerts = hits(&mut answer)?.into_iter().filter_map(told).collect();
     Ok(Page { alerts, total })

@@ -1,5 +1,6 @@
 //! The indices of the built-in engine: their names, and their fields.
 
+use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::opensearch::{Client, Error, guarded};
@@ -64,6 +65,25 @@ impl Index {
     /// [`Error`].
     pub async fn make(self, client: &Client) -> Result<(), Error> {
         guarded::make_index(client, &self.name(client), self.fields()).await
+    }
+
+    /// Searches it; nothing is found where it is not there. While another replica is just making it,
+    /// none of its shards answers yet: that is waited for.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) async fn search(self, client: &Client, body: &Value) -> Result<Value, Error> {
+        let path = self.search_path(client);
+        match client.call(Method::Post, &path, Some(body)).await {
+            Err(fault) if fault.status() == Some(503) => {
+                let name = self.name(client);
+                let path = format!("/_cluster/health/{name}?wait_for_status=yellow&timeout=3s");
+                // Whether it came in time, the search tells.
+                client.call(Method::Get, &path, None).await.ok();
+            }
+            answer => return answer,
+        }
+        client.call(Method::Post, &path, Some(body)).await
     }
 
     /// The path of a search in it, which finds nothing where it is not there.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use super::indices::{Index, hits};
@@ -26,8 +25,7 @@ async fn fields(
     fields: &[&str],
 ) -> Result<HashMap<String, Value>, Error> {
     let body = json!({ "size": MOST, "_source": fields, "query": { "match_all": {} } });
-    let path = index.search_path(client);
-    let hits = hits(&mut client.call(Method::Post, &path, Some(&body)).await?)?;
+    let hits = hits(&mut index.search(client, &body).await?)?;
     let pair = |mut hit: Value| Some((hit["_id"].as_str()?.to_owned(), hit["_source"].take()));
     Ok(hits.into_iter().filter_map(pair).collect())
 }

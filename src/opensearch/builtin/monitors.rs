@@ -41,8 +41,7 @@ async fn find(client: &Client, family: Family, query: &Value) -> Result<Vec<Moni
     }
     let body = json!({
         "size": MOST, "seq_no_primary_term": true, "version": true, "query": query });
-    let path = Index::Monitors.search_path(client);
-    let hits = hits(&mut client.call(Method::Post, &path, Some(&body)).await?)?;
+    let hits = hits(&mut Index::Monitors.search(client, &body).await?)?;
     if hits.len() == MOST {
         return Err(too_many());
     }
@@ -58,8 +57,7 @@ async fn find(client: &Client, family: Family, query: &Value) -> Result<Vec<Moni
 pub async fn stamp(client: &Client) -> Result<Stamp, Error> {
     let body = json!({ "size": 1, "sort": [{ "_seq_no": "desc" }], "track_total_hits": true,
         "_source": false, "seq_no_primary_term": true, "query": { "match_all": {} } });
-    let path = Index::Monitors.search_path(client);
-    let answer = client.call(Method::Post, &path, Some(&body)).await?;
+    let answer = Index::Monitors.search(client, &body).await?;
     Ok(Stamp::read(&answer))
 }
 

@@ -56,16 +56,15 @@ impl Fault {
     /// the search, for which the plugin refuses the monitor.
     #[must_use]
     pub fn refused(&self) -> Option<Error> {
-        const UNREADABLE: [&str; 5] = [
-            "parsing_exception",
-            "x_content_parse_exception",
-            "named_object_not_found_exception",
-            "json_parse_exception",
-            "aggregation_initialization_exception",
-        ];
-        let unreadable = UNREADABLE
-            .contains(&self.kind())
-            .then(|| Error::Status { status: 400, reason: self.message() });
+        let status = match self.kind() {
+            "parsing_exception" => Some(500),
+            "x_content_parse_exception"
+            | "named_object_not_found_exception"
+            | "json_parse_exception"
+            | "illegal_argument_exception" => Some(400),
+            _ => None,
+        };
+        let unreadable = status.map(|status| Error::Status { status, reason: self.message() });
         self.unanswered.clone().or(unreadable)
     }
 
@@ -263,7 +262,7 @@ pub fn of_script(reason: &str, source: &str, (kind, message): (&str, &str)) -> F
 mod tests {
     use super::*;
 
-    fn fault(told: Value) -> Fault {
+    fn fault(told: &Value) -> Fault {
         Fault::answered(400, json!({"error": told, "status": 400}).to_string().as_bytes())
     }
 
@@ -302,7 +301,7 @@ mod tests {
                 "no",
             ),
         ] {
-            let fault = fault(told);
+            let fault = fault(&told);
             assert_eq!(fault.message(), message);
             assert_eq!(fault.printed(), printed);
             assert_eq!(fault.for_people(), people);
@@ -313,9 +312,24 @@ mod tests {
     fn the_report_of_a_trigger_has_all_of_a_script_and_the_message_of_others() {
         let script =
             json!({"type": "script_exception", "reason": "runtime error", "root_cause": [1]});
-        let told: Value = serde_json::from_str(&fault(script).of_trigger()).unwrap();
+        let told: Value = serde_json::from_str(&fault(&script).of_trigger()).unwrap();
         assert_eq!(told, json!({"type": "script_exception", "reason": "runtime error"}));
         assert_eq!(Fault::java("illegal_state_exception", "no").of_trigger(), "no");
+    }
+
+    #[test]
+    fn a_search_that_cannot_be_read_is_refused_as_by_the_plugin() {
+        for (kind, want) in [
+            ("parsing_exception", Some(500)),
+            ("x_content_parse_exception", Some(400)),
+            ("search_phase_execution_exception", None),
+            ("index_not_found_exception", None),
+        ] {
+            let refused = fault(&json!({"type": kind, "reason": "no"})).refused();
+            assert_eq!(refused.and_then(|error| error.status()), want, "{kind}");
+        }
+        let away = Error::Unreachable("refused".to_owned());
+        assert!(matches!(Fault::unanswered(&away).refused(), Some(Error::Unreachable(_))));
     }
 
     #[test]

@@ -89,8 +89,10 @@ impl<'a> Script<'a> {
         if told["type"] != "script_exception" {
             return fault;
         }
-        let cause = &mut told["caused_by"];
-        if !has_results && cause["type"] == "index_out_of_bounds_exception" {
+        let cause = told
+            .get_mut("caused_by")
+            .filter(|cause| cause["type"] == "index_out_of_bounds_exception");
+        if let Some(cause) = cause.filter(|_| !has_results) {
             let why = text(cause, "reason").strip_prefix("Index ");
             let at = why.and_then(|why| why.strip_suffix(" out of bounds for length 0"));
             if let Some(at) = at {
@@ -98,23 +100,24 @@ impl<'a> Script<'a> {
                 cause["reason"] = json!(why);
             }
         }
+        // Java counts units of UTF-16.
+        let source: Vec<u16> = self.source.encode_utf16().collect();
+        let functions = self.source[..self.functions].encode_utf16().count();
         let place = |key: &str| {
             let at = usize::try_from(told["position"][key].as_u64()?).ok()?;
-            Some(if at > self.functions { at.saturating_sub(PRELUDE.len()) } else { at })
+            let at = if at > functions { at.saturating_sub(PRELUDE.len()) } else { at };
+            Some(at.min(source.len()))
         };
         let (offset, start, end) = (place("offset"), place("start"), place("end"));
         if let Some(offset) = offset.filter(|_| told["reason"] == "compile error") {
-            let (from, to) = (
-                self.boundary(offset.saturating_sub(AROUND)),
-                self.boundary((offset + AROUND).min(self.source.len())),
-            );
+            let from = offset.saturating_sub(AROUND);
+            let to = (offset + AROUND).min(source.len());
             let before = if from > 0 { "... " } else { "" };
-            let after = if to < self.source.len() { " ..." } else { "" };
-            let blanks = " ".repeat(before.len() + offset.saturating_sub(from));
-            told["script_stack"] = json!([
-                format!("{before}{}{after}", &self.source[from..to]),
-                format!("{blanks}^---- HERE")
-            ]);
+            let after = if to < source.len() { " ..." } else { "" };
+            let shown = String::from_utf16_lossy(&source[from..to]);
+            let blanks = " ".repeat(before.len() + offset - from);
+            told["script_stack"] =
+                json!([format!("{before}{shown}{after}"), format!("{blanks}^---- HERE")]);
             told["position"] = json!({"offset": offset, "start": from, "end": to});
         } else if let (Some(offset), Some(start), Some(end)) = (offset, start, end) {
             told["position"] = json!({"offset": offset, "start": start, "end": end});
@@ -124,10 +127,6 @@ impl<'a> Script<'a> {
             object.remove("root_cause");
         }
         fault
-    }
-
-    fn boundary(&self, at: usize) -> usize {
-        self.source.floor_char_boundary(at.min(self.source.len()))
     }
 }
 
@@ -329,6 +328,22 @@ mod tests {
             "position": {"offset": at(26), "start": at(21), "end": at(32)}}});
         let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
         assert_eq!(fault.told()["position"], json!({"offset": 26, "start": 21, "end": 32}));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_script(source in ".{0,60}", offset in 0_u64..400, end in 0_u64..400) {
+            let script = Script::of(&source);
+            let request = script.request(&Value::Null, json!({}));
+            let whole = request["script"]["source"].as_str().unwrap();
+            proptest::prop_assert_eq!(whole.replacen(PRELUDE, "", 1), source.as_str());
+            for reason in ["compile error", "runtime error"] {
+                let told = json!({"error": {"type": "script_exception", "reason": reason,
+                    "position": {"offset": offset, "start": 0, "end": end}}});
+                let fault = script.mended(Fault::answered(400, told.to_string().as_bytes()), true);
+                proptest::prop_assert_eq!(&fault.told()["script"], source.as_str());
+            }
+        }
     }
 
     #[test]

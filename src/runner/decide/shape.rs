@@ -219,6 +219,9 @@ pub fn check(monitor: &Value) -> Result<(), Error> {
     if monitor["name"].as_str().is_none() {
         return refused("Monitor name is null".to_owned());
     }
+    if !monitor["schedule"].is_object() {
+        return refused("Monitor schedule is null".to_owned());
+    }
     if search(monitor).is_none() && monitor["inputs"].as_array().is_none_or(|all| !all.is_empty()) {
         return refused(without_search().message());
     }
@@ -266,13 +269,15 @@ mod tests {
     #[test]
     fn what_is_no_monitor_is_refused() {
         let search = json!([{"search": {"indices": ["i"], "query": {}}}]);
-        for (monitor, want) in [
+        for (mut monitor, want) in [
             (json!({"name": "m", "inputs": search}), true),
             (json!({"name": "m", "inputs": []}), true),
             (json!({"inputs": search}), false),
             (json!({"name": "m"}), false),
             (json!({"name": "m", "monitor_type": "doc_level_monitor", "inputs": search}), false),
         ] {
+            assert!(check(&monitor).is_err(), "without a schedule: {monitor}");
+            monitor["schedule"] = json!({"period": {"interval": 1, "unit": "MINUTES"}});
             assert_eq!(check(&monitor).is_ok(), want, "{monitor}");
         }
     }
