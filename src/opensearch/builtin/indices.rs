@@ -1,9 +1,15 @@
 //! The indices of the built-in engine: their names, and their fields.
 
+use std::time::Duration;
+
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::opensearch::{Client, Error, guarded};
+
+/// How often an index is waited for that is just being made, a second at most each time.
+const TRIES: usize = 4;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +80,18 @@ impl Index {
     /// [`Error`].
     pub(super) async fn search(self, client: &Client, body: &Value) -> Result<Value, Error> {
         let path = self.search_path(client);
-        match client.call(Method::Post, &path, Some(body)).await {
-            Err(fault) if fault.status() == Some(503) => {
-                let name = self.name(client);
-                let path = format!("/_cluster/health/{name}?wait_for_status=yellow&timeout=3s");
-                // Whether it came in time, the search tells.
-                client.call(Method::Get, &path, None).await.ok();
+        let health =
+            format!("/_cluster/health/{}?wait_for_status=yellow&timeout=1s", self.name(client));
+        for _ in 0..TRIES {
+            match client.call(Method::Post, &path, Some(body)).await {
+                Err(fault) if fault.status() == Some(503) => {
+                    // Whether it came in time, the next search tells; a node may hear of it later
+                    // than the one that answers here.
+                    client.call(Method::Get, &health, None).await.ok();
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                answer => return answer,
             }
-            answer => return answer,
         }
         client.call(Method::Post, &path, Some(body)).await
     }
