@@ -58,10 +58,11 @@ async fn run() {
         let planned = begun + EVERY * i64::try_from(round).expect("a small number");
         let before = service.busy();
         let took = ground.round(monitors, planned).await;
-        let each = (service.busy() - before) / u32::try_from(monitors).expect("a count");
+        let each =
+            service.busy().saturating_sub(before) / u32::try_from(monitors).expect("a count");
         let (own, started) = (busy("self"), Instant::now());
         ground.search(monitors).await;
-        let (raw, alone) = (started.elapsed(), busy("self") - own);
+        let (raw, alone) = (started.elapsed(), busy("self").saturating_sub(own));
         let alone = alone / u32::try_from(monitors).expect("a count");
         let ratio = each.as_secs_f64() / alone.as_secs_f64();
         println!("| {round} | {took:.2?} | {each:.2?} | {raw:.2?} | {alone:.2?} | {ratio:.1} |");
@@ -118,7 +119,7 @@ impl Ground {
         self.call(Method::Put, "monitors", &names).await;
         let first = Timestamp::now().as_millisecond() + 15_000;
         let monitor = |n: usize| {
-            let condition = if n % 10 == 0 { "> 0" } else { "< 0" };
+            let condition = if n.is_multiple_of(10) { "> 0" } else { "< 0" };
             (format!("m{n}"), self.monitor(n, condition, first - EVERY))
         };
         self.lines("monitors", (0..monitors).map(monitor)).await;
@@ -183,6 +184,8 @@ impl Ground {
         for index in ["logs", "monitors", "alerts", "runs"] {
             self.call(Method::Delete, index, &Value::Null).await;
         }
+        let records = format!("/{}_records-*", self.prefix);
+        self.client.call(Method::Delete, &records, None).await.expect("no records");
     }
 }
 
