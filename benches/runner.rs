@@ -101,10 +101,9 @@ impl Ground {
     }
 
     async fn lines(&self, index: &str, lines: impl Iterator<Item = (String, Value)>) {
-        let mut body = String::new();
-        for (id, line) in lines {
-            body += &format!("{}\n{line}\n", json!({"index": {"_id": id}}));
-        }
+        let pair =
+            |(id, line): (String, Value)| format!("{}\n{line}\n", json!({"index": {"_id": id}}));
+        let body = lines.map(pair).collect::<Vec<_>>().concat();
         let path = format!("/{}-{index}/_bulk?refresh=true", self.prefix);
         self.client.send_ndjson(&path, body.into()).await.expect("documents");
     }

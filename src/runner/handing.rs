@@ -247,8 +247,13 @@ mod tests {
             .iter()
             .map(|one| (one.callback.as_str(), one.state, one.rule.as_str(), one.severity))
             .collect();
-        use DeliveryState::{Failed, Pending};
-        assert_eq!(told, [("gone", Failed, "Logins", 80), ("mail", Pending, "Logins", 80)]);
+        assert_eq!(
+            told,
+            [
+                ("gone", DeliveryState::Failed, "Logins", 80),
+                ("mail", DeliveryState::Pending, "Logins", 80)
+            ]
+        );
         assert_eq!(deliveries[1].alert.as_deref(), Some("a1"));
         let notice = spool.notice_of(deliveries[1].id).unwrap().unwrap();
         let read = intake::decode(&notice.envelope, 1_000).unwrap().remove(0).unwrap();

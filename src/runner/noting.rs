@@ -322,8 +322,10 @@ mod tests {
         let state = wished.noted(late, Decision::default());
         let told: Vec<_> =
             state.history.iter().map(|run| (run.scheduled_at, run.outcome)).collect();
-        use Outcome::{Missed, Quiet};
-        assert_eq!(told, [(2_000, Quiet), (700, Missed), (1_000, Quiet)]);
+        assert_eq!(
+            told,
+            [(2_000, Outcome::Quiet), (700, Outcome::Missed), (1_000, Outcome::Quiet)]
+        );
         let mut state = state;
         for n in 0..50 {
             state = state.noted(times(n), Decision::default());

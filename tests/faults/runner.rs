@@ -38,10 +38,8 @@ impl<'a> Monitors<'a> {
     async fn make(store: &'a Store) -> Self {
         let prefix = store.pattern().replace("it", "run").replace("-*", "");
         let begun = clock::now().as_millisecond();
-        let mut lines = String::new();
-        for nth in (2..LAID_DOWN).step_by(2) {
-            lines += &format!("{{\"index\":{{}}}}\n{{\"at\":{}}}\n", begun + nth * EVERY);
-        }
+        let line = |nth| format!("{{\"index\":{{}}}}\n{{\"at\":{}}}\n", begun + nth * EVERY);
+        let lines: String = (2..LAID_DOWN).step_by(2).map(line).collect::<Vec<_>>().concat();
         let monitors = Self { store, prefix, runs: BTreeMap::new() };
         let fields = json!({"settings": {"number_of_shards": 1, "number_of_replicas": 0},
             "mappings": {"properties": {"at": {"type": "date", "format": "epoch_millis"}}}});
@@ -94,7 +92,7 @@ impl<'a> Monitors<'a> {
     /// The longest time between two runs of the same monitor.
     fn longest_pause(&self) -> Duration {
         let mut longest = 0;
-        for ((id, at), _) in &self.runs {
+        for (id, at) in self.runs.keys() {
             let next = self.runs.range((id.clone(), at + 1)..).next();
             if let Some(((other, next), _)) = next
                 && other == id

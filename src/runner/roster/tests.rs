@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{opensearch::Error, runner::noting};
+use crate::{
+    opensearch::Error,
+    runner::{noting, timetable::Due},
+};
 
 const START: i64 = 1_800_000_000;
 
@@ -84,7 +87,6 @@ fn each_is_begun_at_its_moment_and_never_twice_at_once() {
     assert_eq!(tasks[0].job, Job::Run(due), "once, for the last moment");
     scene.end_all(tasks, 201);
     assert_eq!(scene.begin(239).len(), 0);
-    use crate::runner::timetable::Due;
 }
 
 #[test]
