@@ -288,7 +288,7 @@ async fn a_write_is_guarded_and_moves_the_stamp_and_a_run_does_not() {
     own.client.call(Method::Put, &path, Some(&run)).await.expect("a run");
     assert_eq!(alerting::stamp(&own.client).await.expect("a stamp"), stamps[2]);
     let jobs = jobs::jobs(&own.client).await.expect("runs");
-    assert_eq!(jobs.last_runs[&made.id].map(|at| at.as_millisecond()), Some(ran));
+    assert_eq!(jobs.last_runs[&made.id].map(jiff::Timestamp::as_millisecond), Some(ran));
     let past = monitors::past(&own.client, &changed).await.expect("its runs");
     let outcomes: Vec<_> = past.runs.iter().map(|run| run.outcome.as_str()).collect();
     assert_eq!((past.engine.as_str(), outcomes), ("builtin", vec!["fired", "quiet"]));
