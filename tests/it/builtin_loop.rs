@@ -199,7 +199,7 @@ impl<'a> Ground<'a> {
 
 /// Removes what the built-in engine of a test has kept.
 async fn forget(store: &Store) {
-    for part in ["monitors", "alerts", "runs", "provisioned"] {
+    for part in ["monitors", "alerts", "runs", "monitors-provisioned"] {
         let path = format!("{}-{part}", prefix(store));
         drop(store.json(Method::Delete, &path, Value::Null).await);
     }

@@ -20,7 +20,8 @@ pub enum Index {
     Alerts,
     /// One document a monitor: when it ran, and what came of it; and wishes for a run.
     Runs,
-    /// What provisioning applied last.
+    /// What provisioning applied last. Not the one of the plugin's objects, so that one can go back to
+    /// them.
     Ledger,
 }
 
@@ -30,7 +31,7 @@ impl Index {
             Self::Monitors => "monitors",
             Self::Alerts => "alerts",
             Self::Runs => "runs",
-            Self::Ledger => "provisioned",
+            Self::Ledger => "monitors-provisioned",
         }
     }
 
