@@ -100,6 +100,14 @@ pub async fn page(client: &Client, query: Query<'_>) -> Result<Page, Error> {
     }
 }
 
+/// Lets [`page`] find what was written until now, where that is ours to do: the plugin's are shown soon.
+///
+/// # Errors
+/// [`Error`].
+pub async fn show(client: &Client) -> Result<(), Error> {
+    if client.is_builtin().await? { builtin::alerts::refresh(client).await } else { Ok(()) }
+}
+
 /// Nothing where there is no such thing, or no plugin to ask for it.
 pub(super) fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {

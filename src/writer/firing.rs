@@ -76,6 +76,8 @@ pub struct Firings {
     /// Alerts of this batch that were asked for by their ids.
     known: HashMap<String, Option<Told>>,
     faulty: bool,
+    /// Whether searches find all alerts that were there when this batch began.
+    is_shown: bool,
 }
 
 impl Firings {
@@ -84,13 +86,14 @@ impl Firings {
     pub fn new(client: Client) -> Self {
         let (rules, begins) = (HashMap::new(), HashMap::new());
         let (runs, known) = (HashMap::new(), HashMap::new());
-        Self { client, rules, begins, runs, known, faulty: false }
+        Self { client, rules, begins, runs, known, faulty: false, is_shown: false }
     }
 
     /// Forgets the alerts that were read for the batch before.
     pub fn begin_batch(&mut self) {
         self.runs.clear();
         self.known.clear();
+        self.is_shown = false;
     }
 
     /// Completes the alert at `place` of a message, as far as the API knows it: fills in id, begin
@@ -169,6 +172,10 @@ impl Firings {
         let Some(at) = run::instant(alert, rule.kind) else { return Ok(Known::Nothing) };
         let search = run::search(&rule, alert, at);
         if !self.runs.contains_key(&search) {
+            if !self.is_shown {
+                alerts::show(&self.client).await?;
+                self.is_shown = true;
+            }
             let told = self.read(&search, AT_MOST).await?;
             self.runs.insert(search.clone(), told);
         }

@@ -1,6 +1,7 @@
 //! The alerts of the built-in engine, the past ones among them: one document each, in the JSON that
 //! the Alerting API gives.
 
+use jiff::Timestamp;
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
@@ -14,6 +15,13 @@ use crate::{
         guarded::{self, Found, Write},
     },
 };
+
+/// `execution_id` of the alerts that a run made, whose period ended then, however late it was:
+/// `MONITOR_2026-11-22T08:23:00.000Z`.
+#[must_use]
+pub fn execution(monitor: &str, end: Timestamp) -> String {
+    format!("{monitor}_{end:.3}")
+}
 
 /// How often it is tried when somebody else writes the same alerts.
 const TRIES: usize = 4;
@@ -165,7 +173,10 @@ pub async fn orphan(client: &Client, monitor: &str, kept: &[&str]) -> Result<(),
 }
 
 /// Lets searches see what was written.
-async fn refresh(client: &Client) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error`].
+pub async fn refresh(client: &Client) -> Result<(), Error> {
     let path = format!("/{}/_refresh", Index::Alerts.name(client));
     client.call(Method::Post, &path, None).await.map(drop)
 }

@@ -54,6 +54,7 @@ impl Index {
             Self::Alerts => json!({
                 "id": keyword(), "monitor_id": keyword(), "monitor_name": named(),
                 "trigger_id": keyword(), "trigger_name": named(), "workflow_id": keyword(),
+                "execution_id": keyword(),
                 "state": keyword(), "severity": keyword(),
                 "error_message": { "type": "text" },
                 "start_time": time(), "end_time": time(), "last_notification_time": time(),

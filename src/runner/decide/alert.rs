@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use super::{
     super::decision::Alert,
-    context::{Known, instant},
+    context::Known,
     shape::{Trigger, text, triggers},
 };
-use crate::opensearch::alerting::Monitor;
+use crate::opensearch::{alerting::Monitor, builtin::alerts::execution};
 
 /// The version of the plugin's mapping of alerts on 3.4.0.
 const SCHEMA: u32 = 5;
@@ -50,7 +50,7 @@ pub fn fresh(known: Known<'_>, trigger: Trigger<'_>, id: &str, bucket: Option<Va
     let mut alert = json!({
         "id": id, "version": -1, "schema_version": SCHEMA,
         "monitor_id": monitor, "monitor_name": text(body, "name"), "monitor_version": version,
-        "execution_id": format!("{monitor}_{}", instant(known.period.end)),
+        "execution_id": execution(monitor, known.period.end),
         "trigger_id": trigger.id(), "trigger_name": trigger.name(),
         "severity": text(trigger.body, "severity"), "state": "ACTIVE", "error_message": null,
         "alert_history": [], "action_execution_results": [], "finding_ids": [],
@@ -279,7 +279,7 @@ mod tests {
             ("id", json!("x")),
             ("monitor_id", json!("m")),
             ("monitor_version", json!(4)),
-            ("execution_id", json!("m_1970-01-01T00:01:00Z")),
+            ("execution_id", json!("m_1970-01-01T00:01:00.000Z")),
             ("trigger_name", json!("T")),
             ("severity", json!("2")),
             ("start_time", json!(61_000)),

@@ -10,6 +10,7 @@ use crate::{
     intake::truth,
     opensearch::{
         alert_search::quoted,
+        builtin,
         rules::{Kind, Rule},
     },
 };
@@ -71,13 +72,12 @@ pub fn instant(alert: &Alert, kind: Kind) -> Option<Timestamp> {
 
 /// The search, in the words of a `query_string`, for all alerts that [`of_run`] chooses from.
 pub fn search(rule: &Rule, alert: &Alert, at: Timestamp) -> String {
-    let (at, whose) = (
-        at.as_millisecond(),
-        match rule.kind {
-            Kind::Composite => "workflow_id",
-            _ => "monitor_id",
-        },
-    );
+    let whose = match rule.kind {
+        Kind::Composite => "workflow_id",
+        _ => "monitor_id",
+    };
+    let made_here = format!("execution_id:{}", quoted(&builtin::alerts::execution(&rule.id, at)));
+    let at = at.as_millisecond();
     let trigger = trigger(rule, alert);
     let trigger = trigger.map_or(String::new(), |id| format!(" AND trigger_id:{}", quoted(id)));
     let began_after = format!("start_time:[{at} TO {}]", at.saturating_add(WINDOW));
@@ -86,7 +86,7 @@ pub fn search(rule: &Rule, alert: &Alert, at: Timestamp) -> String {
         Kind::Document => began_after,
         _ => format!("(start_time:[* TO {at}] AND NOT end_time:[* TO {at}]) OR {began_after}"),
     };
-    format!("{whose}:{}{trigger} AND ({when})", quoted(&rule.id))
+    format!("{whose}:{}{trigger} AND ({when} OR {made_here})", quoted(&rule.id))
 }
 
 /// Whether the message's trigger is one that the monitor has; a composite monitor's message names
@@ -112,6 +112,9 @@ fn trigger<'a>(rule: &'a Rule, alert: &Alert) -> Option<&'a str> {
 /// - Of buckets: all that were there, and those that this run made.
 /// - Of documents: those that this run made.
 /// - Of a composite monitor whose trigger is not known: as of buckets.
+///
+/// The built-in engine says of each alert which run made it, by the end of its period: then nothing is
+/// left to be told by times.
 pub fn of_run(rule: &Rule, alert: &Alert, at: Timestamp, told: &[Told]) -> Vec<Alert> {
     let of_any_trigger = rule.kind == Kind::Composite && trigger(rule, alert).is_none();
     let is_own = |told: &&Told| {
@@ -134,7 +137,16 @@ pub fn of_run(rule: &Rule, alert: &Alert, at: Timestamp, told: &[Told]) -> Vec<A
         || own.iter().copied().filter(|told| told.alert.began.is_some_and(|began| began > at));
     let one_at_a_time =
         rule.kind == Kind::Query || (rule.kind == Kind::Composite && !of_any_trigger);
-    let chosen: Vec<&Told> = if one_at_a_time {
+    let execution = builtin::alerts::execution(&rule.id, at);
+    let made_here: Vec<&Told> = own
+        .iter()
+        .copied()
+        .filter(|told| told.execution.as_ref().is_some_and(|told| *told == execution))
+        .collect();
+    let chosen: Vec<&Told> = if !made_here.is_empty() {
+        let others = there().filter(|told| !one_at_a_time && !made_here.contains(told));
+        others.chain(made_here.iter().copied()).collect()
+    } else if one_at_a_time {
         there().next().or_else(|| after().next()).into_iter().collect()
     } else if rule.kind == Kind::Document {
         // The period of such a monitor is the moment of its run, cut to ms.
@@ -269,6 +281,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_built_in_engine_made_is_known_however_late_its_run_was() {
+        let ours = |id: &str, start, end, period_end| {
+            let mut told = told(id, "t", start, end, 0);
+            told.execution = Some(builtin::alerts::execution("m", at(period_end)));
+            told
+        };
+        let all = [
+            ours("there", 40, None, 40),
+            // Runs that were made up for hours later, one after the other.
+            ours("own", 9_001, Some(9_002), 100),
+            ours("own, another bucket", 9_001, None, 100),
+            ours("next", 9_002, None, 160),
+        ];
+        let got = chosen(Kind::Bucket, &message(100), &all);
+        assert_eq!(got, ["there", "own", "own, another bucket"]);
+        assert_eq!(chosen(Kind::Query, &message(160), &all[3..]), ["next"]);
+        assert_eq!(chosen(Kind::Query, &message(100), &[all[3].clone(), all[1].clone()]), ["own"]);
+        // One that goes on was made by a run before.
+        assert_eq!(chosen(Kind::Query, &message(100), &all[..1]), ["there"]);
+    }
+
+    #[test]
     fn documents_are_those_of_the_same_run_however_many_there_were_before() {
         let mut now = message(100);
         now.start = now.end;
@@ -310,10 +344,15 @@ mod tests {
         assert_eq!(
             first,
             "monitor_id:\"m\" AND trigger_id:\"t\" AND ((start_time:[* TO 1800000000000] AND NOT \
-             end_time:[* TO 1800000000000]) OR start_time:[1800000000000 TO 1800000600000])"
+             end_time:[* TO 1800000000000]) OR start_time:[1800000000000 TO 1800000600000] OR \
+             execution_id:\"m_2027-01-15T08:00:00.000Z\")"
         );
         let documents = search(&rule(Kind::Document), &Alert::of(Source::OpenSearch), at(0));
-        assert_eq!(documents, "monitor_id:\"m\" AND (start_time:[1800000000000 TO 1800000600000])");
+        assert_eq!(
+            documents,
+            "monitor_id:\"m\" AND (start_time:[1800000000000 TO 1800000600000] OR \
+             execution_id:\"m_2027-01-15T08:00:00.000Z\")"
+        );
         let composite = search(&rule(Kind::Composite), &message(0), at(0));
         assert!(composite.starts_with("workflow_id:\"m\" AND trigger_id:"), "{composite}");
     }
