@@ -87,7 +87,7 @@ async fn acknowledge_once<'a>(
 ) -> Result<Vec<&'a str>, Error> {
     let index = Index::Alerts.name(client);
     let (mut writes, now) = (Vec::new(), clock::now().as_millisecond());
-    for (id, found) in ids.iter().zip(guarded::read(client, &index, ids).await?) {
+    for (id, found) in ids.iter().zip(Index::Alerts.read(client, ids).await?) {
         let (guard, source) = match found {
             Found::Read { guard, source } => (guard, source),
             Found::NoIndex => (None, Value::Null),
@@ -156,7 +156,7 @@ pub async fn orphan(client: &Client, monitor: &str, kept: &[&str]) -> Result<(),
         }
         let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
         let mut writes = Vec::new();
-        for (id, found) in ids.iter().zip(guarded::read(client, &index, &ids).await?) {
+        for (id, found) in ids.iter().zip(Index::Alerts.read(client, &ids).await?) {
             if let Found::Read { guard: guard @ Some(_), mut source } = found {
                 source["state"] = json!("DELETED");
                 writes.push(Write { id, guard, source: Some(source.to_string()) });

@@ -5,7 +5,10 @@ use std::time::Duration;
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
-use crate::opensearch::{Client, Error, guarded};
+use crate::opensearch::{
+    Client, Error,
+    guarded::{self, Found},
+};
 
 /// How often an index is waited for that is just being made, a second at most each time.
 const TRIES: usize = 4;
@@ -82,20 +85,45 @@ impl Index {
     /// [`Error`].
     pub(super) async fn search(self, client: &Client, body: &Value) -> Result<Value, Error> {
         let path = self.search_path(client);
-        let health =
-            format!("/_cluster/health/{}?wait_for_status=yellow&timeout=1s", self.name(client));
         for _ in 0..TRIES {
             match client.call(Method::Post, &path, Some(body)).await {
-                Err(fault) if fault.status() == Some(503) => {
-                    // Whether it came in time, the next search tells; a node may hear of it later
-                    // than the one that answers here.
-                    client.call(Method::Get, &health, None).await.ok();
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
+                Err(fault) if fault.status() == Some(503) => self.come_up(client).await,
                 answer => return answer,
             }
         }
         client.call(Method::Post, &path, Some(body)).await
+    }
+
+    /// Reads documents by their ids, as they are at this moment; as for [`Self::search`], an index that
+    /// is just being made is waited for.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) async fn read(self, client: &Client, ids: &[&str]) -> Result<Vec<Found>, Error> {
+        let index = self.name(client);
+        let is_coming_up = |answer: &Result<Vec<Found>, Error>| match answer {
+            Ok(found) => found.iter().any(|one| matches!(one, Found::Unread(_))),
+            Err(fault) => fault.status() == Some(503),
+        };
+        let mut answer = guarded::read(client, &index, ids).await;
+        for _ in 0..TRIES {
+            if !is_coming_up(&answer) {
+                break;
+            }
+            self.come_up(client).await;
+            answer = guarded::read(client, &index, ids).await;
+        }
+        answer
+    }
+
+    /// Waits a second at most until its shards answer.
+    async fn come_up(self, client: &Client) {
+        let health =
+            format!("/_cluster/health/{}?wait_for_status=yellow&timeout=1s", self.name(client));
+        // Whether it came in time, the next call tells; a node may hear of it later than the one that
+        // answers here.
+        client.call(Method::Get, &health, None).await.ok();
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 
     /// The path of a search in it, which finds nothing where it is not there.

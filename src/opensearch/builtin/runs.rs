@@ -70,7 +70,7 @@ pub async fn states(client: &Client) -> Result<Vec<Document>, Error> {
 /// # Errors
 /// [`Error`].
 pub async fn state(client: &Client, monitor: &str) -> Result<Document, Error> {
-    let mut found = guarded::read(client, &Index::Runs.name(client), &[monitor]).await?;
+    let mut found = Index::Runs.read(client, &[monitor]).await?;
     match found.pop() {
         Some(Found::Read { guard, source }) => {
             Ok(Document { id: monitor.to_owned(), guard, source })
