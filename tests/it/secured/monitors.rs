@@ -1,14 +1,11 @@
 //! What alertloop's user must be allowed where alertloop runs the monitors itself.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use alertloop::opensearch::{
     Client,
-    builtin::indices::Index,
+    alerting::{self, Family},
+    builtin::{asking, indices::Index},
     engine::{self, Choice},
 };
 
@@ -381,23 +378,24 @@ async fn what_that_role_lacks_is_told_by_the_doctor_and_by_the_runner() {
     let user = User::new(&store, &roles).await;
     let tells = tells_in_advance(&store).await;
     let folder = tempfile::tempdir().expect("a directory");
-    let mut settings: HashMap<_, _> = user.settings();
+    let mut settings = user.settings();
     settings.extend(own.settings(folder.path()));
-    let without = |index: Option<Index>, permission: &str| {
-        let Some(index) = index else { return roles.clone().without(permission) };
+    let without = |index: &str, permission: &str| {
         let mut less = roles.clone();
-        let actions = less.index.get_mut(&own.name(index)).expect("a right to it");
-        assert!(actions.remove(permission), "{permission}");
+        assert!(less.index.get_mut(index).expect("a right to it").remove(permission));
         less
     };
+    let of = |index| own.name(index);
     for (index, permission, line) in [
         (None, "cluster:admin/scripts/painless/execute", "FAIL  engine "),
         (None, "indices:data/read/search/template/render", "FAIL  engine "),
-        (Some(Index::Monitors), "indices:data/write/index", "FAIL  rights "),
-        (Some(Index::Alerts), "indices:data/write/delete", "FAIL  rights "),
-        (Some(Index::Runs), "indices:data/write/index", "FAIL  rights "),
+        (Some(of(Index::Monitors)), "indices:data/write/index", "FAIL  rights "),
+        (Some(of(Index::Alerts)), "indices:data/write/delete", "FAIL  rights "),
+        (Some(of(Index::Runs)), "indices:data/write/index", "FAIL  rights "),
+        (Some(store.pattern().to_owned()), "indices:data/read/search", "FAIL  rights "),
     ] {
-        user.may(&without(index, permission)).await;
+        let less = index.map(|index| without(&index, permission));
+        user.may(&less.unwrap_or_else(|| roles.clone().without(permission))).await;
         let (code, text, _) = Process::output(&settings, &["doctor"]);
         if line.contains("rights") && !tells {
             continue;
@@ -409,7 +407,7 @@ async fn what_that_role_lacks_is_told_by_the_doctor_and_by_the_runner() {
     }
 
     // It is said why nothing runs, and once it is mended all goes on.
-    user.may(&without(Some(Index::Runs), "indices:admin/create")).await;
+    user.may(&without(&of(Index::Runs), "indices:admin/create")).await;
     let mut alone = user.access();
     alone.extend(own.settings(folder.path()));
     alone.retain(|(name, _)| !name.contains("TEMPLATE"));
@@ -433,6 +431,32 @@ async fn what_that_role_lacks_is_told_by_the_doctor_and_by_the_runner() {
     told(&|runner| why(runner).contains("no permissions for [indices:admin/create]")).await;
     user.may(&roles).await;
     told(&|runner| runner["leads"] == true && runner["trouble"].is_null()).await;
+
+    // So does a run that has fired.
+    let session = format!("{}/_doc/session?refresh=true", store.index("261105"));
+    let body = json!({"firstPacket": 1_794_000_000_000_i64, "event": {"module": "zeek"}});
+    store.json(Method::Put, &session, body).await.expect("a session");
+    user.may(&without(&of(Index::Alerts), "indices:data/write/index")).await;
+    let mut body = monitor(&store, "it: refused");
+    body["enabled"] = json!(true);
+    let made = alerting::create(&own.client, Family::Monitor, &body).await.expect("a monitor");
+    told(&|runner| why(runner).contains("no permissions for [indices:data/write/index]")).await;
+    user.may(&roles).await;
+    records(&store, |records| are(records, &["engaged"])).await;
+
+    // A search that is refused is an error of the run.
+    user.may(&without(store.pattern(), "indices:data/read/search")).await;
+    let error = async {
+        loop {
+            let runs = asking::runs(&own.client, &made.id).await.expect("its runs");
+            let errors = runs.iter().filter_map(|run| run["error"].as_str());
+            if errors.into_iter().any(|why| why.contains("indices:data/read/search")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, error).await.expect("the error of a run");
     app.stop().await;
     own.clean().await;
     user.remove().await;
