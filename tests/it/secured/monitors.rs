@@ -265,7 +265,7 @@ fn monitor(store: &Store, name: &str) -> Value {
 /// Waits until the records of the monitors are as they should be; gives them, the first one first.
 async fn records(store: &Store, good: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let mut seen = Vec::new();
-    let come = async {
+    let settled = async {
         loop {
             seen = store.records().await;
             seen.retain(|hit| hit["_source"]["event"]["dataset"] == "alerting");
@@ -276,8 +276,8 @@ async fn records(store: &Store, good: impl Fn(&[Value]) -> bool) -> Vec<Value> {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let came = tokio::time::timeout(PATIENCE, come).await.is_ok();
-    assert!(came, "not as they should be: {seen:#?}");
+    let in_time = tokio::time::timeout(PATIENCE, settled).await.is_ok();
+    assert!(in_time, "not as they should be: {seen:#?}");
     seen
 }
 
@@ -415,7 +415,7 @@ async fn what_that_role_lacks_is_told_by_the_doctor_and_by_the_runner() {
     let app = App::start(&store, &pairs(&alone)).await;
     let told = async |good: &dyn Fn(&Value) -> bool| {
         let mut runner = Value::Null;
-        let come = async {
+        let settled = async {
             loop {
                 runner = Answer::of(app.get("/readyz")).await.json["runner"].take();
                 if good(&runner) {
@@ -424,8 +424,8 @@ async fn what_that_role_lacks_is_told_by_the_doctor_and_by_the_runner() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let came = tokio::time::timeout(PATIENCE, come).await.is_ok();
-        assert!(came, "{runner:#}");
+        let in_time = tokio::time::timeout(PATIENCE, settled).await.is_ok();
+        assert!(in_time, "{runner:#}");
     };
     let why = |runner: &Value| runner["trouble"].as_str().unwrap_or_default().to_owned();
     told(&|runner| why(runner).contains("no permissions for [indices:admin/create]")).await;
