@@ -8,6 +8,7 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 
 mod calls;
+mod monitors;
 mod rotation;
 mod server_certificate;
 mod setup;
@@ -61,38 +62,8 @@ async fn the_shipped_roles_hold_what_is_asked_for_and_no_more() {
     let _alone = support::provisioning(&store).await;
     let user = User::new(&store, &Permissions::default()).await;
     let ground = Ground::new(&store, &user.name).await;
-    let client = user.client();
-    let mut has = Permissions::default();
-    let mut calls = ground.calls();
-    // Each round gives what the refusals of the round before have named.
-    for round in 0.. {
-        assert!(round < 12, "it asks for more and more: {has:?}");
-        let mut asked = Permissions::default();
-        let mut refused = Vec::new();
-        for call in calls {
-            let missing = call.missing(&client).await;
-            for name in &missing {
-                let is_new = if is_of_cluster(name) {
-                    asked.cluster.insert(name.clone());
-                    !has.cluster.contains(name)
-                } else {
-                    asked.index.entry(call.pattern.clone()).or_default().insert(name.clone());
-                    !has.index.get(&call.pattern).is_some_and(|known| known.contains(name))
-                };
-                assert!(is_new, "{} asks again for {name}", call.path);
-            }
-            if !missing.is_empty() {
-                refused.push(call);
-            }
-        }
-        if refused.is_empty() {
-            break;
-        }
-        has.add(asked);
-        user.may(&has).await;
-        calls = refused;
-    }
-    let mut want = Permissions::of(&shipped(&store, &ROLES.map(|(name, _)| name)));
+    let mut has = learned(&user, ground.calls()).await;
+    let mut want = Permissions::of(&shipped(&store, &WITH_THE_PLUGIN));
     // Asked for only where documents bring new fields, as they do to an index that nobody has made
     // before with its mapping.
     for index in [STATE, LEASES, SERIES] {

@@ -4,14 +4,20 @@ use alertloop::{lease::document::Document, opensearch::Client};
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
-use super::user::{LEASES, SERIES, STATE};
+use super::user::{LEASES, Permissions, SERIES, STATE, User};
 use crate::support::Store;
 
 /// Whether the security plugin wants a permission for the whole cluster: it takes what is said of a
 /// whole request from nowhere else.
 pub(super) fn is_of_cluster(name: &str) -> bool {
     let starts = ["cluster:", "indices:admin/template/", "indices:admin/index_template/"];
-    let whole = ["write/bulk", "read/mget", "read/search/template/render"];
+    let whole = [
+        "write/bulk",
+        "read/mget",
+        "read/scroll",
+        "read/scroll/clear",
+        "read/search/template/render",
+    ];
     starts.iter().any(|start| name.starts_with(start))
         || whole.iter().any(|rest| name == format!("indices:data/{rest}"))
 }
@@ -48,6 +54,40 @@ impl Call {
         let (names, _) = rest.split_once("] and ").expect("an end");
         names.split(", ").map(str::to_owned).collect()
     }
+}
+
+/// The permissions that a user who had none needs for these calls, and has then.
+pub(super) async fn learned(user: &User<'_>, mut calls: Vec<Call>) -> Permissions {
+    let (client, mut has) = (user.client(), Permissions::default());
+    // Each round gives what the refusals of the round before have named.
+    for round in 0.. {
+        assert!(round < 12, "it asks for more and more: {has:?}");
+        let mut asked = Permissions::default();
+        let mut refused = Vec::new();
+        for call in calls {
+            let missing = call.missing(&client).await;
+            for name in &missing {
+                let is_new = if is_of_cluster(name) {
+                    asked.cluster.insert(name.clone());
+                    !has.cluster.contains(name)
+                } else {
+                    asked.index.entry(call.pattern.clone()).or_default().insert(name.clone());
+                    !has.index.get(&call.pattern).is_some_and(|known| known.contains(name))
+                };
+                assert!(is_new, "{} asks again for {name}", call.path);
+            }
+            if !missing.is_empty() {
+                refused.push(call);
+            }
+        }
+        if refused.is_empty() {
+            break;
+        }
+        has.add(asked);
+        user.may(&has).await;
+        calls = refused;
+    }
+    has
 }
 
 /// What the calls are about, made by the admin, so that none of them needs another.

@@ -13,14 +13,20 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::support::{Store, settings};
 
-pub(super) const ROLES: [(&str, &str); 3] = [
+const ROLES: [(&str, &str); 4] = [
     ("alertloop", include_str!("../../../provisioning/security/alertloop.json")),
     (
         "alertloop_provisioning",
         include_str!("../../../provisioning/security/alertloop_provisioning.json"),
     ),
+    (BUILTIN, include_str!("../../../provisioning/security/alertloop_monitors.json")),
     ("alertloop_keystore", include_str!("../../../provisioning/security/alertloop_keystore.json")),
 ];
+/// Those for a store whose plugin runs the monitors.
+pub(super) const WITH_THE_PLUGIN: [&str; 3] =
+    ["alertloop", "alertloop_provisioning", "alertloop_keystore"];
+/// The one for a store whose monitors alertloop runs.
+pub(super) const BUILTIN: &str = "alertloop_monitors";
 pub(super) const SECURITY: &str = "/_plugins/_security/api";
 /// What a role says of the session records' indices.
 pub(super) const PATTERN: &str = "arkime_sessions3-*";
@@ -30,12 +36,22 @@ pub(super) const LEASES: &str = "alertloop-state";
 /// Where it is kept what engages and is released.
 pub(super) const SERIES: &str = "alertloop-series";
 
+/// What the names of a test's indices of the built-in engine begin with.
+pub(super) fn prefix(store: &Store) -> String {
+    format!("own{}", store.pattern().replace("-*", ""))
+}
+
 /// The roles that we ship, for the indices of one test.
 pub(super) fn shipped(store: &Store, names: &[&str]) -> Vec<Value> {
     let chosen = ROLES.iter().filter(|(name, _)| names.contains(name));
+    let own = format!("\"{}-", prefix(store));
     chosen
-        .map(|(_, text)| {
-            serde_json::from_str(&text.replace(PATTERN, store.pattern())).expect("a role")
+        .map(|(name, text)| {
+            let mut text = text.replace(PATTERN, store.pattern());
+            if *name == BUILTIN {
+                text = text.replace("\"alertloop-", &own);
+            }
+            serde_json::from_str(&text).expect("a role")
         })
         .collect()
 }
