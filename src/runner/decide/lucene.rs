@@ -8,6 +8,11 @@
 
 use std::collections::BTreeSet;
 
+/// The longest expression, as the store has it (`index.max_regex_length`).
+const LONGEST: usize = 1_000;
+/// How deep it may be nested, and how often one thing may be repeated in a row: each takes room.
+const DEEPEST: usize = 50;
+
 /// A regular expression.
 #[derive(Clone, Debug)]
 pub struct Pattern(Node);
@@ -32,7 +37,10 @@ impl Pattern {
     /// # Errors
     /// What about it cannot be read.
     pub fn of(expression: &str) -> Result<Self, String> {
-        let mut reader = Reader { letters: expression.chars().collect(), at: 0 };
+        if expression.chars().count() > LONGEST {
+            return Err(format!("it is longer than {LONGEST} letters"));
+        }
+        let mut reader = Reader { letters: expression.chars().collect(), at: 0, depth: 0 };
         let node = reader.any()?;
         match reader.peek() {
             None => Ok(Self(node)),
@@ -77,7 +85,12 @@ impl Node {
             Self::Times(node, least, most) => {
                 let mut now = starts.clone();
                 for _ in 0..*least {
-                    now = node.ends(text, &now);
+                    let next = node.ends(text, &now);
+                    // Then no round brings anything new.
+                    if next == now {
+                        break;
+                    }
+                    now = next;
                 }
                 let mut seen = now.clone();
                 // No more rounds than places bring anything new.
@@ -109,6 +122,7 @@ fn numbers(text: &[char], at: usize, from: u64, to: u64) -> Vec<usize> {
 struct Reader {
     letters: Vec<char>,
     at: usize,
+    depth: usize,
 }
 
 impl Reader {
@@ -129,10 +143,15 @@ impl Reader {
     }
 
     fn any(&mut self) -> Result<Node, String> {
+        if self.depth > DEEPEST {
+            return Err(format!("it is nested deeper than {DEEPEST} times"));
+        }
+        self.depth += 1;
         let mut nodes = vec![self.all()?];
         while self.eat('|') {
             nodes.push(self.all()?);
         }
+        self.depth -= 1;
         Ok(Node::One(nodes))
     }
 
@@ -146,7 +165,7 @@ impl Reader {
     }
 
     fn times(&mut self, mut node: Node) -> Result<Node, String> {
-        loop {
+        for _ in 0..DEEPEST {
             let (least, most) = match self.peek() {
                 Some('?') => (0, Some(1)),
                 Some('*') => (0, None),
@@ -167,6 +186,7 @@ impl Reader {
             self.at += 1;
             node = Node::Times(Box::new(node), least, most);
         }
+        Err(format!("one thing is repeated more than {DEEPEST} times"))
     }
 
     fn until(&mut self, end: char) -> Result<String, String> {
@@ -266,6 +286,9 @@ mod tests {
             ("n<1-12>", "n13", false),
             ("", "", true),
             ("ü.", "üb", true),
+            // As many rounds as there are grains of sand.
+            ("a{1000}{1000}{1000}{1000}", "aaa", false),
+            ("(a?){1000}{1000}{1000}{1000}", "aaa", true),
         ] {
             assert_eq!(
                 Pattern::of(expression).unwrap().matches(text),
@@ -277,5 +300,15 @@ mod tests {
         {
             assert!(Pattern::of(expression).is_err(), "{expression}");
         }
+        let nested = |times: usize| format!("{}a{}", "(".repeat(times), ")".repeat(times));
+        for (expression, want) in [
+            ("(".repeat(100_000), "longer than"),
+            (nested(400), "nested deeper"),
+            (format!("a{}", "*".repeat(900)), "repeated more"),
+        ] {
+            let fault = Pattern::of(&expression).unwrap_err();
+            assert!(fault.contains(want), "{fault}");
+        }
+        assert!(Pattern::of(&nested(DEEPEST)).unwrap().matches("a"));
     }
 }
