@@ -121,7 +121,7 @@ impl Both {
         let told = self.receiver.received("told").into_iter().skip(before);
         let told: Vec<_> =
             told.map(|one| String::from_utf8_lossy(&one.body).into_owned()).collect();
-        let theirs = seen(self.of_plugin().await, told);
+        let theirs = seen(self.of_plugin().await, &told);
 
         let active: Vec<_> =
             self.alerts.values().filter(|alert| is_open(&alert.body)).cloned().collect();
@@ -137,8 +137,8 @@ impl Both {
             self.alerts.insert(alert.id.clone(), alert);
         }
         let all = self.alerts.values().map(|alert| alert.body.clone()).collect();
-        let told = decision.messages.into_iter().map(|message| message.body).collect();
-        [theirs, seen(all, told)]
+        let told: Vec<_> = decision.messages.into_iter().map(|message| message.body).collect();
+        [theirs, seen(all, &told)]
     }
 
     async fn end(self) {
@@ -154,8 +154,16 @@ fn is_open(alert: &Value) -> bool {
     ["ACTIVE", "ACKNOWLEDGED", "ERROR"].iter().any(|state| alert["state"] == *state)
 }
 
+/// The words of a message. The plugin lists alerts of buckets in the order in which its search found them,
+/// which is another one from time to time.
+fn in_any_order(text: &str) -> String {
+    let mut words: Vec<_> = text.split(' ').collect();
+    words.sort_unstable();
+    words.join(" ")
+}
+
 /// What has to be the same of alerts and messages.
-fn seen(alerts: Vec<Value>, mut told: Vec<String>) -> Value {
+fn seen(alerts: Vec<Value>, told: &[String]) -> Value {
     let one = |alert: Value| {
         let results = alert["action_execution_results"].as_array().into_iter().flatten();
         let results: BTreeMap<_, _> = results
@@ -188,6 +196,7 @@ fn seen(alerts: Vec<Value>, mut told: Vec<String>) -> Value {
     };
     let mut alerts: Vec<_> = alerts.into_iter().map(one).collect();
     alerts.sort_by_key(Value::to_string);
+    let mut told: Vec<_> = told.iter().map(|text| in_any_order(text)).collect();
     told.sort();
     json!({"alerts": alerts, "told": told})
 }
