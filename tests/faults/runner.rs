@@ -187,9 +187,17 @@ async fn replicas_whose_leader_is_killed_miss_no_more_than_the_lease_and_do_noth
     monitors
         .call(Method::Post, "monitors/_update_by_query?refresh=true&conflicts=proceed", query)
         .await;
-    let last = tokio::time::sleep(Duration::from_millis(3 * EVERY.unsigned_abs()));
-    last.await;
-    until("what was decided is done", PATIENCE, async || !monitors.pending().await).await;
+    let leads = leader(&replicas).await.and_then(|leads| replicas[leads].as_ref());
+    let leads = leads.expect("one leads");
+    wait_for(leads, |says| says["runner"]["monitors"] == 0).await;
+    // A run that had begun before may be noted after that.
+    let is_done = async || {
+        let records = store.records().await;
+        let ids = records.iter().filter_map(|record| record["_source"]["event"]["id"].as_str());
+        !monitors.pending().await
+            && ids.map(str::to_owned).collect::<BTreeSet<_>>() == monitors.alerts().await
+    };
+    until("what was decided is done, and each alert a record", PATIENCE, is_done).await;
     monitors.look().await;
     for process in replicas.iter().flatten() {
         wait_for(process, |says| says["spool"]["waiting"] == 0).await;

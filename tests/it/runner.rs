@@ -12,7 +12,7 @@ use alertloop::{
     opensearch::{
         Client, acknowledging,
         alerting::{self, Family},
-        builtin::{indices::Index, runs},
+        builtin::{asking, indices::Index, runs},
     },
     provision::desired::CHANNEL_ID,
 };
@@ -163,7 +163,7 @@ impl Drop for Scene {
         let removal = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(async {
-                for kind in ["logs", "slow", "monitors", "alerts", "runs", "provisioned"] {
+                for kind in ["logs", "slow", "monitors", "alerts", "runs", "monitors-provisioned"] {
                     drop(client.call(Method::Delete, &format!("/{prefix}-{kind}"), None).await);
                 }
             });
@@ -322,7 +322,7 @@ async fn a_wish_runs_a_disabled_monitor_once() {
     let id = scene.make(&body).await;
     let app = scene.start().await;
     let asked = clock::now().as_millisecond();
-    runs::wish(&scene.client, &id, asked).await.expect("a wish");
+    asking::wish(&scene.client, &id, asked).await.expect("a wish");
     let state = scene.noted(&id, "a run", |state| state["wished"] == asked).await;
     assert_eq!(
         (&state["planned"], &state["history"][0]["scheduled_at"]),

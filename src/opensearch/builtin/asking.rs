@@ -4,8 +4,11 @@
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{indices::Index, runs};
-use crate::opensearch::{Client, Error, segment};
+use super::{
+    indices::Index,
+    runs::{self, wish_path},
+};
+use crate::opensearch::{Client, Error};
 
 /// What is noted of a monitor's last runs, the newest first:
 ///
@@ -26,11 +29,13 @@ pub async fn runs(client: &Client, monitor: &str) -> Result<Vec<Value>, Error> {
     Ok(past)
 }
 
-/// Asks for a run of a monitor now, `asked_at` in epoch ms.
+/// Asks for a run of a monitor now, `asked_at` in epoch ms; the leading replica finds it within some
+/// seconds.
 ///
 /// # Errors
 /// [`Error`].
 pub async fn wish(client: &Client, monitor: &str, asked_at: i64) -> Result<(), Error> {
+    // The store would make it with whatever fields are usual.
     Index::Runs.make(client).await?;
     let body = json!({ "kind": "wish", "monitor_id": monitor, "asked_at": asked_at });
     let path = format!("{}?refresh=true", wish_path(client, monitor));
@@ -58,9 +63,4 @@ pub async fn withdraw(client: &Client, monitor: &str) -> Result<(), Error> {
         Err(fault) if !fault.is_not_found() => Err(fault),
         _ => Ok(()),
     }
-}
-
-fn wish_path(client: &Client, monitor: &str) -> String {
-    let id = format!("wish-{monitor}");
-    format!("/{}/_doc/{}", Index::Runs.name(client), segment(&id))
 }

@@ -107,19 +107,6 @@ pub async fn write(
     Err(Error::Status { status: item.status, reason })
 }
 
-/// Asks for a run of a monitor now; the leading replica finds it within some seconds.
-///
-/// # Errors
-/// [`Error`].
-pub async fn wish(client: &Client, monitor: &str, asked_at: i64) -> Result<(), Error> {
-    // The store would make it with whatever fields are usual.
-    Index::Runs.make(client).await?;
-    let body = json!({ "kind": "wish", "monitor_id": monitor, "asked_at": asked_at });
-    let path =
-        format!("/{}/_doc/{}?refresh=true", Index::Runs.name(client), segment(&wish_id(monitor)));
-    client.call(Method::Put, &path, Some(&body)).await.map(drop)
-}
-
 /// What is wished for.
 ///
 /// # Errors
@@ -140,16 +127,16 @@ pub async fn wishes(client: &Client) -> Result<Vec<Wish>, Error> {
 pub async fn fulfil(client: &Client, wish: &Wish) -> Result<(), Error> {
     let Some((seq_no, primary_term)) = wish.guard else { return Ok(()) };
     let guard = format!("if_seq_no={seq_no}&if_primary_term={primary_term}&refresh=true");
-    let path =
-        format!("/{}/_doc/{}?{guard}", Index::Runs.name(client), segment(&wish_id(&wish.monitor)));
+    let path = format!("{}?{guard}", wish_path(client, &wish.monitor));
     match client.call(Method::Delete, &path, None).await {
         Err(fault) if !fault.is_not_found() && !fault.is_conflict() => Err(fault),
         _ => Ok(()),
     }
 }
 
-fn wish_id(monitor: &str) -> String {
-    format!("wish-{monitor}")
+/// Where the wish for a run of a monitor is.
+pub(super) fn wish_path(client: &Client, monitor: &str) -> String {
+    format!("/{}/_doc/{}", Index::Runs.name(client), segment(&format!("wish-{monitor}")))
 }
 
 async fn find(client: &Client, kind: &str, after: Option<&str>) -> Result<Vec<Document>, Error> {
