@@ -5,7 +5,7 @@
 # Each *.zip in the folder PLUGINS is unpacked to plugins/<name in its descriptor>/.
 # Does nothing when DEST is already what these inputs give.
 # With --stamp for DEST it only prints what identifies these inputs.
-# Env: OS_VERSION (2.19.4, 3.4.0 or 3.8.0; default 3.4.0), MVN_ARGS (more Maven options),
+# Env: OS_VERSION (one of the table `versions`), MVN_ARGS (more Maven options),
 #      LEAVE_OUT_MODULES (names of modules that this distribution shall not have),
 #      WITHOUT_PLUGINS (`yes`: not even the job scheduler that Alerting needs).
 set -euo pipefail
@@ -13,13 +13,13 @@ umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 die() { echo "assemble.sh: $*" >&2; exit 1; }
 
-version=${OS_VERSION:-3.4.0}
-case $version in
-  2.19.4) profiles=2.19.4,modules java=11 Module= ;;
-  3.4.0) profiles=3.4.0,modules java=21 Module=Module ;; # main classes of modules are called XModulePlugin since 3.x
-  3.8.0) profiles=3.8.0 java=21 Module= ;;
-  *) die "OS_VERSION $version: pom.xml has 2.19.4, 3.4.0 and 3.8.0" ;;
-esac
+version=${OS_VERSION:-$("$here/version.sh" default)}
+modules_are=$("$here/version.sh" modules "$version")
+read -r java _ < <("$here/version.sh" java "$version") # the oldest one
+Module=Module # main classes of modules are called XModulePlugin since 3.x
+[[ $version != 2.* ]] || Module=
+profiles=()
+[ "$modules_are" = within ] || profiles=(-P "$version,modules")
 (( $# == 1 || $# == 2 )) || die "usage: assemble.sh DEST|--stamp [PLUGINS]"
 shopt -s nullglob
 plugin_zips=()
@@ -47,14 +47,14 @@ mkdir -p "$(dirname "$dest")"
 new=$(mktemp -d "$(dirname "$dest")/.assemble.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 jars=$new/jars
-if ! mvn -q -B -ntp "${mvn_args[@]}" -P "$profiles" -f "$here/pom.xml" -Dstage="$jars" dependency:copy >"$new/maven.log" 2>&1; then
+if ! mvn -q -B -ntp "${mvn_args[@]}" "${profiles[@]}" -f "$here/pom.xml" -Dos="$version" -Dstage="$jars" dependency:copy >"$new/maven.log" 2>&1; then
   cat "$new/maven.log" >&2
   die "Maven could not fetch an artifact (its message is above)"
 fi
 
 # the FIPS demo installer repeats all of lib/ (50 MB); *.exe, *.bat are for Windows
 not_needed=('*.exe' '*.bat')
-[ "$version" = 2.19.4 ] || not_needed+=('*/*fips-demo-installer*')
+[[ $version == 2.* ]] || not_needed+=('*/*fips-demo-installer*')
 unzip -q "$jars"/opensearch-[0-9]*.zip -d "$new" -x "${not_needed[@]}"
 root=$new/opensearch-$version
 mkdir -p "$root/plugins" "$root/logs" "$root/config/jvm.options.d"
@@ -89,7 +89,7 @@ policy() { echo "grant { $2 };" > "$root/modules/$1/plugin-security.policy"; }
 # 2.x needs all four.
 write_policies() {
   policy reindex 'permission java.net.SocketPermission "*", "connect"; permission java.net.NetPermission "getProxySelector";'
-  [ $java = 11 ] || return 0
+  [[ $version == 2.* ]] || return 0
   policy lang-painless 'permission java.lang.RuntimePermission "createClassLoader"; permission java.lang.RuntimePermission "getClassLoader";'
   policy lang-mustache 'permission java.lang.RuntimePermission "accessDeclaredMembers";'
   local class permissions='permission java.lang.RuntimePermission "createClassLoader";'
@@ -103,7 +103,7 @@ write_policies() {
 
 lay_out_modules() {
   local http=(httpclient5 httpcore5 httpcore5-h2 httpcore5-reactive slf4j-api)
-  [ $java != 11 ] || http=(httpclient httpcore httpasyncclient httpcore-nio)
+  [[ $version != 2.* ]] || http=(httpclient httpcore httpasyncclient httpcore-nio)
   local asm=(asm asm-commons asm-tree)
 
   module lang-painless "painless.Painless${Module}Plugin" "" \
@@ -124,7 +124,7 @@ lay_out_modules() {
   module geo geo.GeoModulePlugin "" geo
   write_policies
 }
-[[ $profiles != *modules* ]] || lay_out_modules
+[ "$modules_are" = within ] || lay_out_modules
 for name in "${left_out[@]}"; do
   [ -d "$root/modules/$name" ] || die "LEAVE_OUT_MODULES: there is no module $name"
   rm -r "${root:?}/modules/$name"

