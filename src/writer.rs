@@ -17,7 +17,7 @@ use metrics::{counter, gauge};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 use url::Url;
 
 use crate::{
@@ -406,8 +406,8 @@ impl Writer {
         for (place, reason) in lived.refused {
             batch.works[place].refused.push(format!("its series: {reason}"));
         }
-        if lived.waiting.is_empty() {
-            self.parked.unblock(lives::INDEX, Instant::now());
+        if lived.waiting.is_empty() && self.parked.unblock(lives::INDEX, Instant::now()) {
+            self.health.index_free(lives::INDEX);
         }
         true
     }
@@ -465,7 +465,7 @@ impl Writer {
             }
             self.health.succeeded();
             if self.parked.unblock(&operation.index, now) {
-                info!(index.name = %operation.index, "the index takes alerts again");
+                self.health.index_free(&operation.index);
             }
         }
         self.settle(batch.works);
@@ -495,9 +495,8 @@ impl Writer {
         }
         for (index, (reason, ids)) in blocked {
             debug!(index.name = %index, entries = ids.len(), "parked");
-            if self.parked.block(&index, ids, Instant::now()) {
-                warn!(index.name = %index, error = %reason, "an index does not take alerts now; they are kept and sent again, others go on");
-            }
+            self.parked.block(&index, ids, Instant::now());
+            self.health.index_blocked(&index, &reason);
         }
         if !settlements.is_empty() {
             self.settling.push(Box::pin(settle(Arc::clone(&self.spool), settlements)));

@@ -1,6 +1,7 @@
 //! How this replica fares: what `/readyz` and `/mapi/status` tell, and what the page shows.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -63,6 +64,8 @@ pub struct StoreStatus {
     pub takes_alerts: bool,
     /// What is wrong, or what is waited for.
     pub trouble: Option<String>,
+    /// The indices that take nothing while others may, each with the reason and what to do.
+    pub blocked: BTreeMap<String, String>,
 }
 
 /// How the callbacks fare.
@@ -119,6 +122,7 @@ impl Status {
             store: StoreStatus {
                 takes_alerts: state.writer.is_ok(),
                 trouble: lock(&state.readiness.waits_for).or_else(|| state.writer.trouble()),
+                blocked: state.writer.blocked(),
             },
             provisioning: lock(&state.readiness.provisioning),
             reconciler: state.reconciler.detail(),

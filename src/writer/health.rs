@@ -1,8 +1,11 @@
 //! How the writer fares with the store, and the one log line when that changes.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -15,6 +18,7 @@ use crate::clock;
 pub struct Health {
     ok: AtomicBool,
     trouble: Mutex<Option<(String, Timestamp)>>,
+    blocked: Mutex<BTreeMap<String, String>>,
 }
 
 impl Health {
@@ -36,6 +40,27 @@ impl Health {
     pub fn since(&self) -> Option<Timestamp> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.as_ref().map(|(_, since)| *since)
+    }
+
+    /// The indices that take nothing now, each with the last reason, while the store takes others.
+    #[must_use]
+    pub fn blocked(&self) -> BTreeMap<String, String> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that an index took nothing; logs it when it did before.
+    pub fn index_blocked(&self, index: &str, reason: &str) {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if blocked.insert(index.to_owned(), reason.to_owned()).is_none() {
+            warn!(index.name = %index, error = %reason, "an index does not take alerts now; they are kept and sent again, others go on");
+        }
+    }
+
+    /// Notes that all that waited for an index is stored; logs it when something did.
+    pub fn index_free(&self, index: &str) {
+        if self.blocked.lock().unwrap_or_else(PoisonError::into_inner).remove(index).is_some() {
+            info!(index.name = %index, "the index takes alerts again");
+        }
     }
 
     /// Notes a success; logs it when it is a change.

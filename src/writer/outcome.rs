@@ -32,11 +32,11 @@ impl Outcome {
     #[must_use]
     pub fn of(item: &Item) -> Self {
         let cause = item.error.as_ref();
+        let kind = cause.and_then(|cause| cause.kind.as_deref()).unwrap_or_default();
         let reason = || {
             let text = cause.map_or_else(String::new, Cause::text);
-            format!("{} {text}", item.status)
+            format!("{} {text}{}", item.status, mend(item.status, kind))
         };
-        let kind = cause.and_then(|cause| cause.kind.as_deref()).unwrap_or_default();
         match item.status {
             200..=299 => Self::Stored,
             409 => Self::Exists,
@@ -44,6 +44,21 @@ impl Outcome {
             400 if CURABLE.contains(&kind) => Self::Busy(reason()),
             _ => Self::Refused(reason()),
         }
+    }
+}
+
+/// What an operator does about a block of an index, for the end of its reason. The store gives the
+/// one that it sets itself, over the flood stage of a disk, a status of its own (seen on 3.4.0).
+fn mend(status: u16, kind: &str) -> &'static str {
+    match (status, kind) {
+        (429, "cluster_block_exception") => {
+            "; free disk space on the store's nodes: it takes the block off by itself"
+        }
+        (_, "index_create_block_exception") => {
+            "; free disk space on the store's nodes, or take cluster.blocks.create_index off"
+        }
+        (403, "cluster_block_exception") => "; take the block off the index, or open it",
+        _ => "",
     }
 }
 
@@ -131,6 +146,22 @@ mod tests {
             (413, "", "refused"),
         ] {
             assert_eq!(outcome(status, kind), want, "{status} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_block_says_what_to_do() {
+        for (status, kind, want) in [
+            (429, "cluster_block_exception", "free disk space"),
+            (403, "cluster_block_exception", "take the block off"),
+            (429, "rejected_execution_exception", "…"),
+        ] {
+            let item = json!({"status": status, "_index": "i", "_id": "a",
+                              "error": {"type": kind, "reason": "…"}});
+            let outcome = Outcome::of(&serde_json::from_value(item).unwrap());
+            let Outcome::Busy(reason) = outcome else { panic!("{outcome:?}") };
+            let end = reason.split("; ").last().unwrap();
+            assert!(end.starts_with(want) || end.ends_with(want), "{reason}");
         }
     }
 

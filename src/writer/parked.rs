@@ -45,14 +45,8 @@ impl Parked {
         }
     }
 
-    /// Notes that `index` refused these entries for now. Tells whether it was not blocked before.
-    pub fn block(
-        &mut self,
-        index: &str,
-        ids: impl IntoIterator<Item = EntryId>,
-        now: Instant,
-    ) -> bool {
-        let fresh = !self.by_index.contains_key(index);
+    /// Notes that `index` refused these entries for now.
+    pub fn block(&mut self, index: &str, ids: impl IntoIterator<Item = EntryId>, now: Instant) {
         let queue = self.by_index.entry(index.to_owned()).or_insert_with(|| Queue {
             ids: VecDeque::new(),
             due: now,
@@ -62,7 +56,6 @@ impl Parked {
         // What was tried before goes before what joined meanwhile.
         queue.ids.make_contiguous().sort_unstable();
         queue.due = now + queue.backoff.next_wait();
-        fresh
     }
 
     /// Notes that `index` takes documents. Tells whether it was blocked before and is free now.
@@ -117,13 +110,13 @@ mod tests {
         let start = Instant::now();
         let later = start + LONGEST_WAIT * 2;
         let mut parked = Parked::default();
-        assert!(parked.block("a", [2, 1], start));
+        parked.block("a", [2, 1], start);
         assert!(parked.is_blocked("a", start) && !parked.is_blocked("b", start));
         parked.join("a", 3);
         parked.join("b", 9);
         assert_eq!((parked.len(), parked.take_due(start, 9)), (3, vec![]));
         assert_eq!(parked.take_due(later, 2), [1, 2]);
-        assert!(!parked.block("a", [2, 1], later), "it was blocked before");
+        parked.block("a", [2, 1], later);
         assert_eq!(parked.take_due(later + LONGEST_WAIT, 9), [1, 2, 3]);
         assert!(parked.unblock("a", later) && !parked.unblock("a", later));
         assert_eq!((parked.len(), parked.next_due()), (0, None));

@@ -32,7 +32,12 @@ pub struct Balancer {
 
 impl Balancer {
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::at("127.0.0.1").await
+    }
+
+    /// At an address of this machine that the store reaches.
+    pub async fn at(host: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind((host, 0)).await.expect("a port");
         let url = format!("http://{}/mapi/alert", listener.local_addr().expect("an address"));
         let replicas = Arc::new(Mutex::new(Vec::new()));
         let app = Router::new().fallback(hand_on).with_state(Arc::clone(&replicas));
