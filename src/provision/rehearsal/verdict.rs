@@ -349,8 +349,8 @@ mod tests {
         for (fault, want) in [
             (status(403), "test_notification"),
             (status(401), "OPENSEARCH_CREDS_CONFIG_FILE"),
-            (status(400), "install the plugins"),
-            (status(405), "install the plugins"),
+            (Error::NoSuchApi { status: 400, reason: "x".to_owned() }, "install the plugins"),
+            (status(400), "the store's log"),
             (status(500), "the store's log"),
             (Error::Unreachable("timed out".to_owned()), "ALERTLOOP_STORE_TIMEOUT"),
         ] {
