@@ -21,7 +21,6 @@ mod callback_mail;
 mod callback_tls;
 mod callbacks;
 mod capabilities;
-
 mod compat;
 mod conditions;
 mod dead_letters;
