@@ -349,7 +349,7 @@ async fn ask(
 /// that, its acknowledging alone is stuck.
 async fn unanswered(client: &Client, limit: Duration, fault: &Error) -> String {
     let what = format!("OpenSearch did not answer within {} s ({fault})", limit.as_secs_f32());
-    match client.capabilities().await {
+    match client.within(LIMIT).capabilities().await {
         Ok(can) if can.acknowledging_jams() => format!(
             "{what}. It answers other calls, so its acknowledging is stuck: before 3.8 that is so once an alert's \
              monitor was deleted in the same moment, and it stays so until that OpenSearch node is \

@@ -57,8 +57,9 @@ async fn keep_open(mut stream: TcpStream) {
     stream.read_to_end(&mut Vec::new()).await.ok();
 }
 
-async fn end(stream: TcpStream) {
+fn end(stream: TcpStream) -> std::future::Ready<()> {
     drop(stream);
+    std::future::ready(())
 }
 
 /// Sends white space, which JSON may begin with, for as long as somebody reads it.
