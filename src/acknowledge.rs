@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::{
     finding::printable,
     heartbeat,
-    intake::truth::FAILED_ACTION,
     opensearch::{
         Client, Error, acknowledging, alert_search,
         alerting::{self, Family},
+        words,
     },
     silence::sends_to_us,
 };
@@ -200,7 +200,7 @@ pub fn standing(alert: &Value) -> Standing {
         "ERROR" => {
             let message = text("error_message").unwrap_or_default();
             let message = &message[..message.floor_char_boundary(WORDS)];
-            let then = if message.starts_with(FAILED_ACTION) {
+            let then = if words::failed_action(message).is_some() {
                 "after its next good run it can be"
             } else {
                 "correct the monitor first"
@@ -309,13 +309,7 @@ async fn ask(
         Ok(said) => said,
         Err(fault) => {
             let what = match (&fault, fault.status()) {
-                (Error::Unreachable(_), _) => format!(
-                    "OpenSearch did not answer within {} s ({fault}). If it answers other calls, its acknowledging \
-                     is stuck: before 3.8 that is so once an alert's monitor was deleted in the same moment, and \
-                     it stays so until that OpenSearch node is restarted. Restart the node at {}, then ask again",
-                    limit.as_secs_f32(),
-                    client.address()
-                ),
+                (Error::Unreachable(_), _) => unanswered(client, limit, &fault).await,
                 (_, Some(403)) => format!(
                     "{fault}; give the store's user the rights of docs/security.md for acknowledging"
                 ),
@@ -349,6 +343,22 @@ async fn ask(
         }
     }
     false
+}
+
+/// What it means that an acknowledgement had no answer: the store is away, or, where its version does
+/// that, its acknowledging alone is stuck.
+async fn unanswered(client: &Client, limit: Duration, fault: &Error) -> String {
+    let what = format!("OpenSearch did not answer within {} s ({fault})", limit.as_secs_f32());
+    match client.within(LIMIT).capabilities().await {
+        Ok(can) if can.acknowledging_jams() => format!(
+            "{what}. It answers other calls, so its acknowledging is stuck: before 3.8 that is so once an alert's \
+             monitor was deleted in the same moment, and it stays so until that OpenSearch node is \
+             restarted. Restart the node at {}, then ask again",
+            client.address()
+        ),
+        Ok(_) => format!("{what}, though it answers other calls; ask again"),
+        Err(_) => format!("{what}, nor other calls"),
+    }
 }
 
 /// How the alerts stand now; those acknowledged are waited for until they are told so.

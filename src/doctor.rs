@@ -69,11 +69,12 @@ pub async fn run(client: &Client, setup: &Setup) -> Report {
     tls::look(&mut report, setup);
     callbacks::look(&mut report, setup).await;
     queues::look(&mut report, setup).await;
-    let Some(about) = store::reach(&mut report, client).await else { return report };
-    store::version(&mut report, client, setup, &about).await;
+    let Some(can) = store::reach(&mut report, client).await else { return report };
+    let about = &can.about;
+    store::version(&mut report, client, setup, &can).await;
     let is_builtin = engine::look(&mut report, client, setup).await;
     let has_alerting = about.is_opensearch && setup.provisioning.may_have_monitors && !is_builtin;
-    let lacks_plugins = has_alerting && store::plugins(&mut report, client).await;
+    let lacks_plugins = has_alerting && store::plugins(&mut report, &can);
     if about.is_opensearch {
         rights::look(&mut report, client, setup).await;
     }

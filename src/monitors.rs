@@ -86,7 +86,7 @@ impl Monitors {
     ///
     /// # Errors
     /// [`Error`]: the store does not answer, and has not lately; or it has no Alerting, see
-    /// [`alerting::is_unavailable`].
+    /// [`Error::is_unavailable`].
     pub async fn list(&self, all: bool) -> Result<List, Error> {
         let ask = || list(&self.client, &self.settings, clock::now());
         let Told { mut answer, age_ms, outdated } = self.lists.to(&(), ask).await?;
@@ -170,14 +170,14 @@ async fn described(
 /// Asks the store for all of them.
 ///
 /// # Errors
-/// [`Error`]; see [`alerting::is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn list(
     client: &Client,
     settings: &provision::Settings,
     now: Timestamp,
 ) -> Result<List, Error> {
     if !settings.may_have_monitors {
-        return Err(Error::Status {
+        return Err(Error::NoSuchApi {
             status: 501,
             reason: "Elasticsearch has no Alerting; with ALERTLOOP_MONITORS=builtin alertloop \
                      runs monitors itself"

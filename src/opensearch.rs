@@ -33,6 +33,7 @@ pub mod alerting;
 pub mod alerts;
 pub mod builtin;
 pub mod bulk;
+pub mod capabilities;
 pub mod cluster;
 pub mod engine;
 mod following;
@@ -49,7 +50,10 @@ pub mod security;
 pub mod sending;
 pub mod templates;
 mod tls;
+pub mod words;
 
+pub use capabilities::Capabilities;
+use capabilities::Known;
 use engine::Chosen;
 pub use engine::Engine;
 pub use following::Files;
@@ -58,6 +62,8 @@ use refusals::Refusals;
 
 /// How much of an error's body is kept for a message, in bytes.
 const REASON_LIMIT: usize = 2_048;
+/// How much is told of an answer that should be JSON and is not, in bytes.
+const NOT_JSON: usize = 80;
 
 /// How to reach the store.
 #[derive(Clone, Debug)]
@@ -128,7 +134,15 @@ pub enum Error {
         /// The store's own reason, cut to some KiB.
         reason: String,
     },
-    /// A 2xx whose body is not what the API promises.
+    /// The store has no such address: the plugin behind it is not installed.
+    #[error("the store answered {status}: {reason}")]
+    NoSuchApi {
+        /// The HTTP status.
+        status: u16,
+        /// As in [`Self::Status`].
+        reason: String,
+    },
+    /// A 2xx whose body is not what the API promises; or a 404 that is not the store's own.
     #[error("the store's answer cannot be read: {0}")]
     Malformed(String),
 }
@@ -136,14 +150,26 @@ pub enum Error {
 impl Error {
     /// An answer that is not 2xx, with its body.
     pub(crate) fn refused(status: u16, body: &[u8]) -> Self {
-        Self::Status { status, reason: reason_of(body) }
+        let json = serde_json::from_slice(body).ok();
+        let reason = reason_of(json.as_ref(), body);
+        match status {
+            400 | 405 | 501 if is_of_no_address(status, json.as_ref()) => {
+                Self::NoSuchApi { status, reason }
+            }
+            // A proxy whose store is away, or whose path is wrong, says 404 too. Who took that for
+            // the store's would take every monitor, alert and channel for gone.
+            404 if !is_of_nothing(json.as_ref()) => {
+                Self::Malformed(format!("a 404 that is not the store's own: {reason}"))
+            }
+            _ => Self::Status { status, reason },
+        }
     }
 
     /// The HTTP status, where there was an answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Status { status, .. } => Some(*status),
+            Self::Status { status, .. } | Self::NoSuchApi { status, .. } => Some(*status),
             Self::Unreachable(_)
             | Self::Untrusted { .. }
             | Self::NoTls { .. }
@@ -155,6 +181,12 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(404)
+    }
+
+    /// Whether the store has no such API: the plugin is not installed.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::NoSuchApi { .. })
     }
 
     /// Whether somebody was faster (409).
@@ -172,6 +204,7 @@ pub struct Client {
     address: String,
     agent: Option<HeaderValue>,
     engine: Arc<Chosen>,
+    known: Arc<Known>,
 }
 
 /// What all copies of a client share.
@@ -273,14 +306,22 @@ impl Client {
             address: settings.url.to_string(),
             agent: None,
             engine: Chosen::new(&settings.monitors),
+            known: Arc::default(),
         })
     }
 
-    /// Keeps up with the files of the login and the certificates, until `stop`.
+    /// Keeps up with the files of the login and the certificates, and with what the store can do, until
+    /// `stop`.
     pub async fn follow(&self, stop: &CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(following::EVERY)).await.is_some() {
-            self.look(false).await;
-        }
+        let look = async {
+            loop {
+                tokio::time::sleep(following::EVERY).await;
+                self.look(false).await;
+                // A store that is away is told by whoever needs it.
+                self.capabilities().await.ok();
+            }
+        };
+        stop.run_until_cancelled(look).await;
     }
 
     async fn look(&self, shut_out: bool) {
@@ -325,7 +366,10 @@ impl Client {
         if answer.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&answer).map_err(|fault| Error::Malformed(fault.to_string()))
+        serde_json::from_slice(&answer).map_err(|fault| {
+            let start = reason_of(None, &answer[..answer.len().min(NOT_JSON)]);
+            Error::Malformed(format!("{fault} in {start:?}"))
+        })
     }
 
     /// Sends newline-delimited JSON and gives the answer's bytes.
@@ -400,6 +444,8 @@ impl Client {
         answer
     }
 
+    /// The one door to the store: every call of every part goes through here, and under its limit,
+    /// which holds until the last byte of the answer.
     async fn ask_through(
         &self,
         door: &Door,
@@ -421,14 +467,23 @@ impl Client {
             .transport
             .send(method, path, headers, no_query, body, Some(self.timeout))
             .await
-            .map_err(|fault| tls::unanswered(cause_of(&fault)))?;
+            .map_err(|fault| self.unanswered(&fault))?;
         let status = response.status_code().as_u16();
-        let bytes = response.bytes().await.map_err(|fault| tls::unanswered(cause_of(&fault)))?;
+        let bytes = response.bytes().await.map_err(|fault| self.unanswered(&fault))?;
         if (200..300).contains(&status) {
             return Ok((status, bytes));
         }
+        if matches!(status, 502..=504) {
+            self.known.forget();
+        }
         let said = String::from_utf8_lossy(&bytes).into_owned();
         Ok((status, door.mask.apply(said, false).into()))
+    }
+
+    /// Whoever answers after this may be another version than before.
+    fn unanswered(&self, fault: &opensearch::Error) -> Error {
+        self.known.forget();
+        tls::unanswered(cause_of(fault))
     }
 }
 
@@ -454,9 +509,8 @@ fn cause_of(fault: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The store's own words in an error body, else the start of the body.
-fn reason_of(body: &[u8]) -> String {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    let reason = json.as_ref().and_then(|json| {
+fn reason_of(json: Option<&Value>, body: &[u8]) -> String {
+    let reason = json.and_then(|json| {
         let error = json.get("error")?;
         let reason = error.get("reason").unwrap_or(error);
         reason.as_str().map(str::to_owned)
@@ -464,6 +518,27 @@ fn reason_of(body: &[u8]) -> String {
     let text = reason.unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
     let end = text.floor_char_boundary(REASON_LIMIT);
     text[..end].to_owned()
+}
+
+/// Whether an answer says that nobody knows the address. Its `error` is a text then, and an object
+/// where somebody knew the address and refused (2.19.4, 3.4.0, 3.8.0, Elasticsearch 7.10.2).
+fn is_of_no_address(status: u16, json: Option<&Value>) -> bool {
+    status == 501 || json.is_some_and(|json| json["error"].is_string())
+}
+
+/// Whether an answer is the store's way to say that something is not there: an error, a document
+/// that was not found, or, of a legacy template, `{}`.
+fn is_of_nothing(json: Option<&Value>) -> bool {
+    let Some(Value::Object(fields)) = json else { return false };
+    fields.is_empty()
+        || ["error", "found", "result", "status"].iter().any(|key| fields.contains_key(*key))
+}
+
+/// The `type` of an error's body, for the few whose status says too little: a bulk item or a document of
+/// `_mget` in an index that is closed, and an index that is there already (400, as all that is wrong).
+pub(crate) fn kind_of(body: &[u8]) -> Option<String> {
+    let json: Value = serde_json::from_slice(body).ok()?;
+    json["error"]["type"].as_str().map(str::to_owned)
 }
 
 /// Percent-encodes one segment of a path.
@@ -485,24 +560,4 @@ pub fn segment(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_reason_is_the_stores_own() {
-        for (body, want) in [
-            (r#"{"error":{"type":"x","reason":"no such index"},"status":404}"#, "no such index"),
-            (r#"{"error":"plain text"}"#, "plain text"),
-            ("<html>bad gateway</html>\n", "<html>bad gateway</html>"),
-            ("", ""),
-        ] {
-            assert_eq!(reason_of(body.as_bytes()), want);
-        }
-    }
-
-    #[test]
-    fn a_segment_cannot_leave_its_place() {
-        assert_eq!(segment("a/../b?c#d e"), "a%2F..%2Fb%3Fc%23d%20e");
-        assert_eq!(segment("arkime_sessions3-*"), "arkime_sessions3-*");
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ use url::Url;
 use crate::{
     condition, config,
     lease::Turn,
-    opensearch::{self, Client, cluster, notifications, templates},
+    opensearch::{self, Client, notifications, templates},
     secrets::WebhookToken,
 };
 
@@ -325,9 +325,9 @@ async fn wait_for_store(
 ) -> Option<()> {
     let mut backoff = Backoff::new();
     loop {
-        match stop.run_until_cancelled(cluster::about(client)).await? {
-            Ok(about) => {
-                trouble.store_is_up(about.to_string());
+        match stop.run_until_cancelled(client.capabilities()).await? {
+            Ok(can) => {
+                trouble.store_is_up(can.to_string());
                 return Some(());
             }
             Err(fault) => trouble.waiting(&fault),

@@ -10,13 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
-    intake::truth::FAILED_ACTION,
     opensearch::{
         Client, Error, alert_search,
         alerting::Monitor,
         alerts::{self, Failed},
         jobs::{self, Jobs},
-        notifications,
+        words,
     },
     provision::desired::is_our_channel,
 };
@@ -103,7 +102,7 @@ pub struct Asked {
 /// `memory` is that of the caller's last look; a single look has none.
 ///
 /// # Errors
-/// [`Error`]; see [`crate::opensearch::alerting::is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn look(
     client: &Client,
     monitors: &[Monitor],
@@ -161,8 +160,7 @@ pub fn newest(failed: Vec<Failed>, of_these: impl Fn(&str) -> bool) -> BTreeMap<
 /// Why an action failed, in the store's words; `None` where the monitor itself did.
 #[must_use]
 pub fn why_action_failed(failure: &Failed) -> Option<String> {
-    let rest = failure.message.strip_prefix(FAILED_ACTION)?;
-    let why = notifications::status_text(rest.trim_start_matches([':', ' ']));
+    let why = words::status_text(words::failed_action(&failure.message)?);
     Some(why[..why.floor_char_boundary(WORDS)].to_owned())
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::opensearch::{
     Client, Error,
-    notifications::{self, Delivery},
+    notifications::{self, Config, Delivery},
     sending::{self, Sent},
 };
 
@@ -90,7 +90,13 @@ impl Notification {
             }
         };
         let client = client.within(self.timeout);
-        judged(&self.channel, sending::send(&client, &self.channel, &subject, &text).await)
+        let sent = sending::send(&client, &self.channel, &subject, &text).await;
+        // The store says badly that the channel is off or gone, and in other words with each version.
+        let channel = match &sent {
+            Ok(Sent::Not(_)) => notifications::channel(&client, &self.channel).await.ok(),
+            _ => None,
+        };
+        judged(&self.channel, sent, channel.as_ref())
     }
 
     /// The message as it would be sent.
@@ -120,12 +126,12 @@ impl Notification {
     }
 }
 
-/// What the store's answer means.
-fn judged(channel: &str, sent: Result<Sent, Error>) -> Ran {
+/// What the store's answer means; `known` is the channel as it is, where that was asked for and told.
+fn judged(channel: &str, sent: Result<Sent, Error>, known: Option<&Option<Config>>) -> Ran {
     let (outcome, status, answer) = match sent {
         Ok(Sent::Tried(deliveries)) => tried(&deliveries),
-        Ok(Sent::Not(why)) => (Outcome::Again(mended(channel, &why)), None, why),
-        Err(fault) if notifications::is_unavailable(&fault) => {
+        Ok(Sent::Not(why)) => (Outcome::Again(unsent(channel, &why, known)), None, why),
+        Err(fault) if fault.is_unavailable() => {
             let status = fault.status().map(i32::from);
             let why = format!("the store cannot send it; has it the Alerting plugin? ({fault})");
             (Outcome::Again(why), status, String::new())
@@ -162,21 +168,15 @@ fn tried(deliveries: &[Delivery]) -> (Outcome, Option<i32>, String) {
     }
 }
 
-/// The store's words, with what to do about those that say it badly.
-fn mended(channel: &str, why: &str) -> String {
-    if why.contains("LOCKED") {
-        return format!("the channel {channel} is switched off; switch it on in Dashboards");
+/// Why nothing was sent, with what to do about it.
+fn unsent(channel: &str, why: &str, known: Option<&Option<Config>>) -> String {
+    match known {
+        Some(None) => format!("there is no channel {channel}; make it, or correct `channel`"),
+        Some(Some(config)) if !config.is_enabled => {
+            format!("the channel {channel} is switched off; switch it on in Dashboards")
+        }
+        _ => format!("the store did not send it: {why}"),
     }
-    // The others where nobody has saved a monitor yet: 2.19.4 and 3.8.0.
-    let missing = [
-        "Unable to find a Notification Channel",
-        "Configured indices are not found: [.opendistro-alerting-config]",
-        "Failed to search indices [.opendistro-alerting-config]",
-    ];
-    if missing.iter().any(|words| why.contains(words)) {
-        return format!("there is no channel {channel}; make it, or correct `channel`");
-    }
-    format!("the store did not send it: {why}")
 }
 
 #[cfg(test)]
@@ -192,6 +192,19 @@ mod tests {
     fn what_the_store_says_decides() {
         let again = |why: &str| Outcome::Again(why.to_owned());
         let not = |why: &str| Ok(Sent::Not(why.to_owned()));
+        let known = |is_enabled: bool| -> Option<Config> {
+            let config =
+                serde_json::json!({"name": "c", "config_type": "slack", "is_enabled": is_enabled});
+            serde_json::from_value(config).ok()
+        };
+        for (known, want) in [
+            (Some(known(false)), "the channel c is switched off; switch it on in Dashboards"),
+            (Some(None), "there is no channel c; make it, or correct `channel`"),
+            (Some(known(true)), "the store did not send it: why"),
+            (None, "the store did not send it: why"),
+        ] {
+            assert_eq!(judged("c", not("why"), known.as_ref()).outcome, again(want));
+        }
         for (sent, outcome, status) in [
             (Ok(Sent::Tried(vec![delivery(None, 200)])), Outcome::Delivered, Some(200)),
             (
@@ -205,22 +218,12 @@ mod tests {
                 Some(207),
             ),
             (
-                not("For input string: \"LOCKED\""),
-                again("the channel c is switched off; switch it on in Dashboards"),
-                None,
-            ),
-            (
-                not("Unable to find a Notification Channel or Destination config with id [c]"),
-                again("there is no channel c; make it, or correct `channel`"),
-                None,
-            ),
-            (
                 Err(Error::Status { status: 403, reason: "no rights".to_owned() }),
                 again("the store answered 403: no rights"),
                 Some(403),
             ),
         ] {
-            let ran = judged("c", sent);
+            let ran = judged("c", sent, None);
             assert_eq!((ran.outcome, ran.status), (outcome, status));
         }
     }

@@ -12,7 +12,7 @@ use super::{TableArgs, configure, health, put, service, service::Service, show};
 use crate::{
     acknowledge::{self, Answered, Answers, LIMIT},
     config::Config,
-    opensearch::{Client, alerting},
+    opensearch::Client,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -106,7 +106,7 @@ async fn by_service(
 async fn directly(config: &Config, ids: &[String]) -> anyhow::Result<Vec<Answered>> {
     let client = Client::new(&config.store)?;
     match acknowledge::acknowledge(&client, ids, LIMIT).await {
-        Err(fault) if alerting::is_unavailable(&fault) => {
+        Err(fault) if fault.is_unavailable() => {
             bail!("{}: it has no Alerting, so no alerts either", client.address())
         }
         answers => {

@@ -22,7 +22,7 @@ use crate::{
         unfit,
     },
     config::KeystoreSettings,
-    opensearch::{Client, cluster},
+    opensearch::Client,
     secrets::{KeystorePassword, MailPassword},
 };
 
@@ -216,7 +216,7 @@ impl Session<'_> {
         }
         let mut plugins = self.tool.plugins().await.ok().flatten();
         if plugins.is_none() && !self.args.keystore.offline {
-            plugins = cluster::plugins(&self.client).await.ok();
+            plugins = self.client.capabilities().await.ok().and_then(|can| can.plugins());
         }
         let Some(plugins) = plugins else {
             return Err(misused(

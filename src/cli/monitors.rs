@@ -141,7 +141,7 @@ async fn find(
 /// A store without monitors is told as such.
 fn told(client: &Client, fault: monitors::Fault) -> anyhow::Error {
     match fault {
-        monitors::Fault::Store(fault) if alerting::is_unavailable(&fault) => anyhow::anyhow!(
+        monitors::Fault::Store(fault) if fault.is_unavailable() => anyhow::anyhow!(
             "{}: it has no Alerting, so no monitors either; with ALERTLOOP_MONITORS=builtin \
              alertloop runs them itself",
             client.address()

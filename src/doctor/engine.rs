@@ -11,7 +11,7 @@ use crate::{
         alerting::{self, Family, Monitor},
         builtin::indices::Index,
         engine::Choice,
-        scripts,
+        scripts, security,
     },
     silence::sends_to_us,
 };
@@ -75,7 +75,7 @@ fn refused(report: &mut Report, name: &str, path: &str, permission: &str, fault:
     let what =
         format!("the store's {name} does not run for us, so no monitor can ({path}: {fault})");
     let mend = match fault.status() {
-        Some(401 | 403) if mend_of(fault).contains("permission") => mend_of(fault),
+        Some(403) if security::missing(fault).is_some() => mend_of(fault),
         Some(401 | 403) => format!("give the store's user the permission {permission}"),
         Some(400 | 404 | 405) => format!("use a store that has the module of {name}"),
         _ => "look into the store's log".to_owned(),

@@ -5,25 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Report, Setup};
 use crate::opensearch::{
-    Client, Error, alerting,
-    cluster::{self, About, Node},
+    Capabilities, Client, Error, alerting,
+    capabilities::PLUGINS,
+    cluster::{self, About},
     security,
 };
 
 /// A clock that differs by more than this puts records in the wrong place on a dashboard.
 const SKEW_LIMIT_MS: i64 = 5_000;
-/// What monitors and channels need. No version that was looked at (2.19.4, 3.4.0, 3.8.0) needs
-/// job-scheduler for them, as the plugins' own descriptors say.
-const PLUGINS: [&str; 3] =
-    ["opensearch-alerting", "opensearch-notifications", "opensearch-notifications-core"];
-
 /// Whether it answers; without an answer there is nothing more to look at.
-pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<About> {
+pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<Capabilities> {
     let at = client.address();
-    let fault = match cluster::about(client).await {
-        Ok(about) => {
-            report.ok("store", format!("{about} answers at {at}"));
-            return Some(about);
+    // As it is now, and not as it was told a minute ago.
+    let fault = match Capabilities::probe(client).await {
+        Ok(can) => {
+            report.ok("store", format!("{can} answers at {at}"));
+            return Some(can);
         }
         Err(fault) => fault,
     };
@@ -57,7 +54,13 @@ pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<About>
 }
 
 /// What is known of its version.
-pub(super) async fn version(report: &mut Report, client: &Client, setup: &Setup, about: &About) {
+pub(super) async fn version(
+    report: &mut Report,
+    client: &Client,
+    setup: &Setup,
+    can: &Capabilities,
+) {
+    let about = &can.about;
     let is_builtin = client.is_builtin().await.unwrap_or(false);
     if !about.is_opensearch {
         if setup.provisioning.may_have_monitors && !is_builtin {
@@ -68,7 +71,11 @@ pub(super) async fn version(report: &mut Report, client: &Client, setup: &Setup,
         }
         return;
     }
-    match Version::of(&about.version) {
+    if can.is_mixed() {
+        let what = "its nodes are of several versions, so each call may have another's answer";
+        report.warn("version", what, "upgrade the others too");
+    }
+    match Version::of(about) {
         Version::Known => report.ok("version", "tried with alertloop"),
         Version::Untried => {
             let what = format!("OpenSearch {} was not tried with alertloop", about.version);
@@ -87,11 +94,10 @@ enum Version {
 }
 
 impl Version {
-    fn of(text: &str) -> Self {
-        let mut parts = text.split(['.', '-']).map(str::parse::<u32>);
-        match (parts.next(), parts.next()) {
-            (Some(Ok(0..2)), _) => Self::Old,
-            (Some(Ok(2)), Some(Ok(19..))) | (Some(Ok(3)), _) => Self::Known,
+    fn of(about: &About) -> Self {
+        match about.number() {
+            Some((0..2, _)) => Self::Old,
+            Some((2, 19..) | (3, _)) => Self::Known,
             _ => Self::Untried,
         }
     }
@@ -110,17 +116,14 @@ async fn old(report: &mut Report, client: &Client) {
 }
 
 /// The plugins; tells whether something was said about one that is missing.
-pub(super) async fn plugins(report: &mut Report, client: &Client) -> bool {
-    let nodes = match cluster::nodes(client).await {
-        Ok(nodes) => nodes,
-        Err(fault) => {
-            report.unread("plugins", &fault);
-            return false;
-        }
-    };
-    let lacking = lacking(&nodes);
+pub(super) fn plugins(report: &mut Report, can: &Capabilities) -> bool {
+    if let Some(fault) = &can.untold {
+        report.unread("plugins", fault);
+        return false;
+    }
+    let lacking = can.lacking();
     if lacking.is_empty() {
-        let what = format!("{} are on {}", PLUGINS.join(", "), count(nodes.len(), "node"));
+        let what = format!("{} are on {}", PLUGINS.join(", "), count(can.nodes.len(), "node"));
         report.ok("plugins", what);
         return false;
     }
@@ -129,16 +132,6 @@ pub(super) async fn plugins(report: &mut Report, client: &Client) -> bool {
         format!("monitors and channels need plugins that are missing: {}", lacking.join("; "));
     report.warn("plugins", what, mend);
     true
-}
-
-/// Which nodes lack what.
-fn lacking(nodes: &[Node]) -> Vec<String> {
-    let of = |node: &Node| {
-        let has = |plugin: &&str| node.plugins.iter().any(|one| one == plugin);
-        let missing: Vec<_> = PLUGINS.into_iter().filter(|plugin| !has(plugin)).collect();
-        (!missing.is_empty()).then(|| format!("{} lacks {}", node.name, missing.join(", ")))
-    };
-    nodes.iter().filter_map(of).collect()
 }
 
 /// Whether its clock is ours.
@@ -220,21 +213,9 @@ mod tests {
             ("1.3.20", Version::Old),
             ("", Version::Untried),
         ] {
-            assert_eq!(Version::of(text), want, "{text}");
+            let about = About { is_opensearch: true, version: text.to_owned() };
+            assert_eq!(Version::of(&about), want, "{text}");
         }
-    }
-
-    #[test]
-    fn a_node_that_lacks_a_plugin_is_named() {
-        let node = |name: &str, plugins: &[&str]| Node {
-            name: name.to_owned(),
-            version: "3.4.0".to_owned(),
-            plugins: plugins.iter().map(|one| (*one).to_owned()).collect(),
-        };
-        let whole = node("a", &PLUGINS);
-        let part = node("b", &PLUGINS[..2]);
-        assert_eq!(lacking(std::slice::from_ref(&whole)), [""; 0]);
-        assert_eq!(lacking(&[whole, part]), ["b lacks opensearch-notifications-core"]);
     }
 
     #[test]

@@ -14,7 +14,6 @@ use crate::{
     },
     opensearch::{
         Client, Error, alert_search,
-        alerting::is_unavailable,
         records::{self, Found},
     },
     spool::{DeliveryFilter, Spool},
@@ -110,7 +109,7 @@ pub async fn find(
         let query = alert_search::any_of("_id", &[&item.alert]);
         match alert_search::search(&client.within(ALERTING), &query, 1).await {
             Ok(mut found) => alerting = found.pop(),
-            Err(fault) if is_unavailable(&fault) => {}
+            Err(fault) if fault.is_unavailable() => {}
             Err(fault) => unknown.push(format!("what OpenSearch's Alerting knows: {fault}")),
         }
     }

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     acknowledge::{self, Answered, LIMIT, Outcome},
-    opensearch::alerting,
     reconcile,
 };
 
@@ -52,7 +51,7 @@ pub(crate) async fn one(
     let answers = acknowledge::acknowledge(&state.client, &[id], LIMIT).await;
     let answered = match answers {
         Ok(answers) => answers.into_iter().next().ok_or_else(none)?,
-        Err(fault) if alerting::is_unavailable(&fault) => return Err(none()),
+        Err(fault) if fault.is_unavailable() => return Err(none()),
         Err(fault) => return Err(fault.into()),
     };
     info!(

@@ -19,10 +19,7 @@ use super::{
     asked::{misasked, must_be_json},
     caller::{Admin, Caller, Reader},
 };
-use crate::{
-    monitors::{Fault, Item, List, Past},
-    opensearch::alerting,
-};
+use crate::monitors::{Fault, Item, List, Past};
 
 /// `?all=true`.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -41,7 +38,7 @@ pub async fn list(
     let Query(asked) = asked.map_err(misasked)?;
     let list = state.monitors.list(asked.all.unwrap_or(false)).await;
     list.map(Json).map_err(|fault| {
-        if alerting::is_unavailable(&fault) { no_alerting() } else { ApiError::NoMonitors(fault) }
+        if fault.is_unavailable() { no_alerting() } else { ApiError::NoMonitors(fault) }
     })
 }
 
@@ -103,7 +100,7 @@ fn refused(fault: Fault) -> ApiError {
     match fault {
         Fault::Unknown(_) => ApiError::NotFound(fault.to_string()),
         Fault::Several(..) | Fault::Busy => ApiError::Conflict(fault.to_string()),
-        Fault::Store(fault) if alerting::is_unavailable(&fault) => no_alerting(),
+        Fault::Store(fault) if fault.is_unavailable() => no_alerting(),
         Fault::Store(fault) => ApiError::NoMonitors(fault),
     }
 }

@@ -62,6 +62,9 @@ pub struct SpoolStatus {
 pub struct StoreStatus {
     /// Whether the last request to write records succeeded.
     pub takes_alerts: bool,
+    /// Its product, version and number of nodes, such as `OpenSearch 3.4.0 on 3 nodes`, as it told
+    /// them last; null where it never did.
+    pub product: Option<String>,
     /// What is wrong, or what is waited for.
     pub trouble: Option<String>,
     /// The indices that take nothing while others may, each with the reason and what to do.
@@ -121,6 +124,7 @@ impl Status {
             },
             store: StoreStatus {
                 takes_alerts: state.writer.is_ok(),
+                product: state.client.last_capabilities().map(|can| can.to_string()),
                 trouble: lock(&state.readiness.waits_for).or_else(|| state.writer.trouble()),
                 blocked: state.writer.blocked(),
             },

@@ -17,11 +17,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{Undecodable, opensearch::severity};
-use crate::alert::{Alert, Body, Named, Phase, Source, bucket::Bucket};
+use crate::{
+    alert::{Alert, Body, Named, Phase, Source, bucket::Bucket},
+    opensearch::words,
+};
 
-/// How Alerting begins the error of an alert whose webhook (or another action) failed: the alert
-/// itself is true. The same on 2.19.4, 3.4.0 and 3.8.0.
-pub const FAILED_ACTION: &str = "Failed running action";
 /// Tag of an alert whose monitor or trigger was deleted while it was active, or of which nothing is
 /// left.
 pub const ORPHANED: &str = "orphaned";
@@ -88,7 +88,8 @@ pub fn read(json: &Value) -> Result<Alert, Undecodable> {
         is_composite,
         bucket: bucket(json),
         body: related(json),
-        error: message.filter(|message| !message.starts_with(FAILED_ACTION)),
+        // An alert whose webhook, or another action, failed is itself true.
+        error: message.filter(|message| words::failed_action(message).is_none()),
         ..Alert::of(Source::Reconciler)
     };
     alert.as_of = alert.as_of.max(time(COUNTS_FROM));

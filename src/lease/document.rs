@@ -5,7 +5,7 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use super::state::{Entry, Place, Seen, Write, Written};
-use crate::opensearch::{Client, Error, segment};
+use crate::opensearch::{Client, Error, guarded, segment};
 
 /// The index.
 pub const INDEX: &str = "alertloop-state";
@@ -129,12 +129,7 @@ impl Document {
         });
         let path = format!("/{}", self.index);
         let (status, bytes) = client.exchange(Method::Put, &path, Some(&body)).await?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let is_there = answer["error"]["type"] == "resource_already_exists_exception";
-        if (200..300).contains(&status) || is_there {
-            return Ok(());
-        }
-        Err(Error::refused(status, &bytes))
+        guarded::made(status, &bytes)
     }
 }
 

@@ -54,7 +54,7 @@ pub fn quoted(value: &str) -> String {
 /// `size` of them.
 ///
 /// # Errors
-/// [`Error`]; see [`super::alerting::is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn search(client: &Client, query: &str, size: usize) -> Result<Vec<Value>, Error> {
     if client.is_builtin().await? {
         let query = Query { search: query, newest_by: "start_time", from: 0, size: size.min(MOST) };

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Client, Error, alerting, builtin, segment};
+use super::{Client, Error, builtin, segment};
 use opensearch::http::Method;
 
 /// How many alerts in an error are read, newest first.
@@ -78,7 +78,7 @@ pub struct Query<'a> {
 /// Reads alerts of all monitors, but those of monitors that run for a composite one alone.
 ///
 /// # Errors
-/// [`Error`]; see [`alerting::is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn page(client: &Client, query: Query<'_>) -> Result<Page, Error> {
     if client.is_builtin().await? {
         return builtin::alerts::page(client, query).await;
@@ -112,7 +112,7 @@ pub async fn show(client: &Client) -> Result<(), Error> {
 pub(super) fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_not_found() || alerting::is_unavailable(&error) => Ok(None),
+        Err(error) if error.is_not_found() || error.is_unavailable() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -14,6 +14,19 @@ pub struct About {
     pub version: String,
 }
 
+impl About {
+    /// Major and minor number; `None` of a version that is not numbered so.
+    #[must_use]
+    pub fn number(&self) -> Option<(u32, u32)> {
+        number(&self.version)
+    }
+}
+
+fn number(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split(['.', '-']).map(|part| part.parse().ok());
+    parts.next()?.zip(parts.next()?)
+}
+
 impl std::fmt::Display for About {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let product = if self.is_opensearch { "OpenSearch" } else { "Elasticsearch" };
@@ -33,28 +46,6 @@ pub async fn about(client: &Client) -> Result<About, Error> {
     };
     let is_opensearch = text("/version/distribution") == Some("opensearch");
     Ok(About { is_opensearch, version: version.to_owned() })
-}
-
-/// The plugins that every node has.
-///
-/// # Errors
-/// [`Error`].
-pub async fn plugins(client: &Client) -> Result<Vec<String>, Error> {
-    let answer = client.call(Method::Get, "/_nodes/plugins?filter_path=nodes.*.plugins.name", None);
-    let answer = answer.await?;
-    let nodes = answer.get("nodes").and_then(Value::as_object);
-    let nodes = nodes.ok_or_else(|| Error::Malformed("no nodes in the answer".to_owned()))?;
-    let of = |node: &Value| -> Vec<String> {
-        let plugins = node.get("plugins").and_then(Value::as_array);
-        let names = plugins.into_iter().flatten().filter_map(|plugin| plugin.get("name")?.as_str());
-        names.map(str::to_owned).collect()
-    };
-    let mut all = nodes.values().map(of);
-    let mut everywhere = all.next().unwrap_or_default();
-    for plugins in all {
-        everywhere.retain(|plugin| plugins.contains(plugin));
-    }
-    Ok(everywhere)
 }
 
 /// The hosts and networks that webhooks may not go to.
@@ -83,6 +74,14 @@ pub struct Node {
     pub version: String,
     /// The names of its plugins.
     pub plugins: Vec<String>,
+}
+
+impl Node {
+    /// Major and minor number of its version; `None` where it is not numbered so.
+    #[must_use]
+    pub fn number(&self) -> Option<(u32, u32)> {
+        number(&self.version)
+    }
 }
 
 /// Lists the nodes with their plugins.

@@ -6,7 +6,7 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::{Client, Error, alerting};
+use super::{Client, Error, alerting, is_of_no_address};
 
 /// What the indices of the built-in engine begin with where no setting says otherwise.
 pub const DEFAULT_PREFIX: &str = "alertloop";
@@ -161,8 +161,8 @@ impl Client {
 fn heard(status: u16, body: &Value) -> Heard {
     match status {
         200..=299 => Heard::Engine(Engine::Plugin),
-        // No such address: OpenSearch and Elasticsearch without the plugin say 400.
-        400 | 405 | 501 => Heard::Engine(Engine::Builtin),
+        // No such address: OpenSearch and Elasticsearch without the plugin say 400. Not so a proxy.
+        400 | 405 | 501 if is_of_no_address(status, Some(body)) => Heard::Engine(Engine::Builtin),
         // Before the first monitor is made, 2.19 says that there is no index of them; whoever does
         // not know the address has no such words.
         404 if body.pointer("/error/type").is_some() => Heard::Engine(Engine::Plugin),
@@ -197,7 +197,9 @@ mod tests {
         for (status, body, want) in [
             (200, json!({"hits": {"hits": []}}), Heard::Engine(Engine::Plugin)),
             (400, no_handler, Heard::Engine(Engine::Builtin)),
-            (405, json!({}), Heard::Engine(Engine::Builtin)),
+            (405, json!({"error": "Incorrect HTTP method"}), Heard::Engine(Engine::Builtin)),
+            (405, json!("<html>Not Allowed</html>"), Heard::Nothing),
+            (400, json!({"error": {"type": "parsing_exception"}}), Heard::Nothing),
             (501, json!(""), Heard::Engine(Engine::Builtin)),
             (404, no_index, Heard::Engine(Engine::Plugin)),
             (404, json!("<html>not found</html>"), Heard::Nothing),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Client, Error,
     bulk::{Cause, Item},
+    kind_of,
 };
 
 /// A request grows to at most about this many bytes.
@@ -182,12 +183,20 @@ pub async fn make_index(client: &Client, index: &str, fields: Value) -> Result<(
         "mappings": { "dynamic": false, "properties": fields }
     });
     let (status, bytes) = client.exchange(Method::Put, &format!("/{index}"), Some(&body)).await?;
-    let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let is_there = answer["error"]["type"] == "resource_already_exists_exception";
-    if (200..300).contains(&status) || is_there {
+    made(status, &bytes)
+}
+
+/// Reads the answer to the making of an index. One that is there already is told by the `type` alone:
+/// the status is that of any fault of the request (400).
+///
+/// # Errors
+/// [`Error`].
+pub(crate) fn made(status: u16, body: &[u8]) -> Result<(), Error> {
+    let is_there = || kind_of(body).as_deref() == Some("resource_already_exists_exception");
+    if (200..300).contains(&status) || is_there() {
         return Ok(());
     }
-    Err(Error::refused(status, &bytes))
+    Err(Error::refused(status, body))
 }
 
 /// Documents that a search finds, with what guards them; none where there is no index.

@@ -33,7 +33,7 @@ pub struct Jobs {
 /// Asks all nodes.
 ///
 /// # Errors
-/// [`Error`]; see [`super::alerting::is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn jobs(client: &Client) -> Result<Jobs, Error> {
     if client.is_builtin().await? {
         return builtin::jobs::jobs(client).await;

@@ -79,16 +79,10 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Whether an error says that the store has no such API: the plugin is not installed.
-#[must_use]
-pub fn is_unavailable(fault: &Error) -> bool {
-    matches!(fault.status(), Some(400 | 405 | 501))
-}
-
 /// Reads a channel; `None` where there is none of that id.
 ///
 /// # Errors
-/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn channel(client: &Client, id: &str) -> Result<Option<Config>, Error> {
     let path = format!("{CONFIGS}/{}", segment(id));
     let mut answer = match client.call(Method::Get, &path, None).await {
@@ -131,7 +125,7 @@ pub async fn written_at(client: &Client, id: &str) -> Result<Option<i64>, Error>
 /// Lists all channels, e-mail accounts and groups by id, with their settings as they are.
 ///
 /// # Errors
-/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn configs(client: &Client) -> Result<BTreeMap<String, Value>, Error> {
     let mut all = BTreeMap::new();
     loop {
@@ -216,21 +210,6 @@ pub async fn update(client: &Client, id: &str, config: &impl Serialize) -> Resul
     client.call(Method::Put, &path, Some(&json!({ "config": config }))).await.map(drop)
 }
 
-/// Why a message was not delivered, in a text of the store that holds the delivery's status as JSON:
-/// an alert's `error_message`. Older ones hold words alone.
-#[must_use]
-pub fn status_text(text: &str) -> String {
-    let json = text.find('{').map(|start| &text[start..]).unwrap_or_default();
-    let first = serde_json::Deserializer::from_str(json).into_iter::<Value>().next();
-    let status = first.and_then(Result::ok).and_then(|status| {
-        let text = status.pointer("/event_status_list/0/delivery_status/status_text")?;
-        text.as_str().map(str::to_owned)
-    });
-    let status = status.as_deref().unwrap_or(text).trim();
-    // Who asks knows what was sent.
-    status.strip_prefix("Failed to send webhook message ").unwrap_or(status).to_owned()
-}
-
 /// Deletes a channel; one that is gone already is success.
 ///
 /// # Errors
@@ -261,7 +240,7 @@ pub struct Delivery {
 /// delivery, also where it failed.
 ///
 /// # Errors
-/// [`Error`]; see [`is_unavailable`] for a store without the plugin.
+/// [`Error`]; see [`Error::is_unavailable`] for a store without the plugin.
 pub async fn send_test(client: &Client, id: &str) -> Result<Vec<Delivery>, Error> {
     let path = format!("/_plugins/_notifications/feature/test/{}", segment(id));
     let (status, body) = client.exchange(Method::Post, &path, None).await?;
@@ -329,20 +308,6 @@ mod tests {
                 .map(|one| (one.recipient.as_deref(), one.status, one.text.as_str()))
                 .collect();
             assert_eq!(read, want, "{body}");
-        }
-    }
-
-    #[test]
-    fn the_reason_of_a_failed_delivery_is_found_in_the_stores_text() {
-        let json = r#"{"event_status_list": [{"config_id":"a","delivery_status":
-            {"status_code":"500","status_text":"Failed to send webhook message Connection refused"}}]}"#;
-        for (text, want) in [
-            (json.to_owned(), "Connection refused"),
-            (format!("Failed running action: {json} and so on"), "Connection refused"),
-            ("only {words".to_owned(), "only {words"),
-            (" For input string: \"LOCKED\" ".to_owned(), "For input string: \"LOCKED\""),
-        ] {
-            assert_eq!(status_text(&text), want);
         }
     }
 

@@ -35,7 +35,7 @@ pub async fn whoami(client: &Client) -> Result<Option<User>, Error> {
     match client.call(Method::Get, "/_plugins/_security/authinfo", None).await {
         Ok(answer) => Ok(Some(read_user(&answer))),
         // Without the plugin nobody knows the address.
-        Err(fault) if matches!(fault.status(), Some(400 | 404 | 405)) => Ok(None),
+        Err(fault) if fault.is_unavailable() || fault.is_not_found() => Ok(None),
         Err(fault) => Err(fault),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     history::{Filter, Question},
     http::{ApiError, State, caller::Reader},
     monitors::{Past, Run},
-    opensearch::{Engine, alerting},
+    opensearch::Engine,
 };
 
 /// How many of its alerts are listed.
@@ -102,7 +102,7 @@ pub async fn show(
         state.history.page(&question),
     );
     let listed = listed.map_err(|fault| {
-        if alerting::is_unavailable(&fault) { none() } else { ApiError::NoMonitors(fault) }
+        if fault.is_unavailable() { none() } else { ApiError::NoMonitors(fault) }
     })?;
     let trouble = listed.outdated.map(|why| {
         let age = listed.age_ms / 1_000;

@@ -26,7 +26,7 @@ use crate::{
         caller::{Admin, Reader},
     },
     monitors::{Fault, Item, Trouble},
-    opensearch::{alerting, segment},
+    opensearch::segment,
 };
 
 /// A monitor in the list, and on a page of its own.
@@ -98,7 +98,7 @@ pub async fn list(
             let rows = list.items.into_iter().map(|item| Row::of(item, now));
             (rows.collect(), trouble, list.unknown)
         }
-        Err(fault) if alerting::is_unavailable(&fault) => {
+        Err(fault) if fault.is_unavailable() => {
             let why = "This store has no Alerting, so no monitors either.";
             (Vec::new(), Some(why.to_owned()), Vec::new())
         }

@@ -92,7 +92,7 @@ pub async fn read(client: &Client) -> Result<Everything, Error> {
         return Ok(all);
     }
     let listed = match notifications::configs(client).await {
-        Err(fault) if notifications::is_unavailable(&fault) => return Ok(all),
+        Err(fault) if fault.is_unavailable() => return Ok(all),
         found => found.map_err(Error::store("cannot list the channels"))?,
     };
     // The list lags on 2.19: ours may be newer than it, and what is in it may have changed.
@@ -109,7 +109,7 @@ pub async fn read(client: &Client) -> Result<Everything, Error> {
 
 async fn every(client: &Client, family: Family) -> Result<Vec<Found>, Error> {
     let listed = match alerting::all(client, family).await {
-        Err(fault) if alerting::is_unavailable(&fault) => return Ok(Vec::new()),
+        Err(fault) if fault.is_unavailable() => return Ok(Vec::new()),
         found => found.map_err(Error::store("cannot list the monitors"))?,
     };
     let mut all = Vec::new();

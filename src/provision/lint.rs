@@ -122,7 +122,7 @@ pub async fn run(
 ) -> Result<Report, Error> {
     let desired = super::desired(settings)?;
     if let Err(fault) = alerting::monitors(client).await
-        && alerting::is_unavailable(&fault)
+        && fault.is_unavailable()
     {
         let mend = "install the plugin opensearch-alerting, or name an OpenSearch that has it";
         let what =

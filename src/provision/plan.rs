@@ -250,7 +250,7 @@ fn no_alerting(settings: &Settings, live: &Live) -> Option<&'static str> {
         None
     } else if !settings.may_have_monitors || !live.about.is_opensearch {
         Some("the store is not OpenSearch; alerts of other sources are still recorded")
-    } else if live.channels.is_none() && live.about.version.starts_with("1.") {
+    } else if live.channels.is_none() && live.about.number().is_some_and(|(major, _)| major < 2) {
         Some("OpenSearch 1.x has no channels; `alertloop doctor` lists its destinations")
     } else if live.channels.is_none() {
         Some("the store has no Notifications plugin")

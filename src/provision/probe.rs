@@ -16,7 +16,7 @@ use super::{
 use crate::{
     opensearch::{
         self, Client, alerting,
-        cluster::{self, About},
+        cluster::About,
         notifications::{self, Config},
         templates::{self, Legacy},
     },
@@ -26,7 +26,8 @@ use crate::{
 /// What the store holds, as far as provisioning cares.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
-    /// Which product it is.
+    /// Which product it is, and the least version of its nodes: while they are upgraded one after the
+    /// other, each of them may answer.
     pub about: About,
     /// Whether the template named by `MALCOLM_TEMPLATE` is there; asked for in that mode alone.
     pub malcolm_template_exists: bool,
@@ -88,11 +89,11 @@ pub async fn probe(
     desired: &Desired,
     options: Options,
 ) -> Result<Live, Error> {
-    let about = cluster::about(client).await.map_err(Error::store(&format!(
+    let can = client.capabilities().await.map_err(Error::store(&format!(
         "cannot ask the store at {} for its version",
         client.address()
     )))?;
-    let mut live = Live { about, ..Live::default() };
+    let mut live = Live { about: can.about.clone(), ..Live::default() };
     match settings.template {
         TemplateMode::Auto => {
             (live.template, live.covering) = template(client, desired, &settings.time_field)
@@ -256,7 +257,7 @@ fn covering_legacy(legacy: &[Legacy], sample: &str, time_field: &str) -> Option<
 
 async fn channels(client: &Client) -> Result<Option<Channels>, opensearch::Error> {
     let current = match notifications::channel(client, CHANNEL_ID).await {
-        Err(fault) if notifications::is_unavailable(&fault) => return Ok(None),
+        Err(fault) if fault.is_unavailable() => return Ok(None),
         current => current?,
     };
     let old = notifications::channel(client, OLD_CHANNEL_ID).await?;
@@ -265,7 +266,7 @@ async fn channels(client: &Client) -> Result<Option<Channels>, opensearch::Error
 
 async fn has_alerting(client: &Client) -> Result<bool, opensearch::Error> {
     match alerting::named(client, alerting::Family::Monitor, &[""]).await {
-        Err(fault) if alerting::is_unavailable(&fault) => Ok(false),
+        Err(fault) if fault.is_unavailable() => Ok(false),
         found => found.map(|_| true),
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     finding::{self, Finding},
     opensearch::{
-        self, Client, alerting, cluster,
+        self, Client, alerting,
         notifications::{self, Config},
     },
     receipt::receipt,
@@ -70,7 +70,7 @@ pub async fn run(
     secrets: Secrets<'_>,
 ) -> Rehearsal {
     let mut rehearsal = Rehearsal::default();
-    if let Err(fault) = cluster::about(client).await {
+    if let Err(fault) = client.capabilities().await {
         rehearsal.findings.push(verdict::store(client.address(), &fault));
         return rehearsal;
     }

@@ -22,7 +22,7 @@ use crate::{
 impl Reconciler {
     pub(super) async fn look(&mut self) -> Result<(), Fault> {
         let stamp = alerting::stamp(&self.client).await.map_err(|fault| {
-            let is_there = !alerting::is_unavailable(&fault);
+            let is_there = !fault.is_unavailable();
             if is_there { at("list the monitors")(fault) } else { Fault::NoAlerting }
         })?;
         // A store that starts answers with what it has by then; what changed while we were away would

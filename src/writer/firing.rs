@@ -19,7 +19,7 @@ use crate::{
     opensearch::{
         Client, Error,
         alert_search::any_of,
-        alerting::{self, Family},
+        alerting::Family,
         alerts::{self, Page, Query},
         rules::{self, Kind, Rule},
     },
@@ -237,7 +237,7 @@ impl Firings {
                 let size = AT_ONCE.min(most - from);
                 let query = Query { search, newest_by: "start_time", from, size };
                 let page = match alerts::page(&self.client, query).await {
-                    Err(fault) if alerting::is_unavailable(&fault) => Page::default(),
+                    Err(fault) if fault.is_unavailable() => Page::default(),
                     page => page?,
                 };
                 total = usize::try_from(page.total).unwrap_or(most).min(most);

@@ -4,6 +4,7 @@
 use crate::opensearch::{
     Error,
     bulk::{Cause, Item},
+    words,
 };
 
 /// What became of one operation.
@@ -19,7 +20,8 @@ pub enum Outcome {
     Refused(String),
 }
 
-/// 400s that are about the state of an index or of the cluster, not about the document.
+/// 400s that are about the state of an index or of the cluster, not about the document: the `type` is all
+/// that tells them apart. One that is not known here makes a dead letter, which can be stored again.
 const CURABLE: [&str; 4] = [
     "index_closed_exception",
     "validation_exception", // the cluster has its maximum of shards open
@@ -62,24 +64,10 @@ fn mend(status: u16, kind: &str) -> &'static str {
     }
 }
 
-/// The field whose value a 400 is about, as its path. Only the store's words tell it, so what is
-/// not understood here costs no more than a second try.
+/// The field whose value a 400 is about, as its path; see [`words::misfit`].
 #[must_use]
 pub fn misfit(item: &Item) -> Option<String> {
-    let cause = item.error.as_ref().filter(|_| item.status == 400)?;
-    let reason = cause.reason.as_deref()?;
-    let within = |from: &str, to: &str| {
-        let (_, rest) = reason.split_once(from)?;
-        rest.split_once(to).map(|(name, _)| name)
-    };
-    let named = within("failed to parse field [", "]")
-        .or_else(|| within("object mapping for [", "]"))
-        .or_else(|| within("immense term in field=\"", "\""));
-    let introduced = || {
-        let (field, object) = (within("introduction of [", "]")?, within("] within [", "]")?);
-        Some(if object == "_doc" { field.to_owned() } else { format!("{object}.{field}") })
-    };
-    named.map(str::to_owned).or_else(introduced)
+    words::misfit(item.error.as_ref().filter(|_| item.status == 400)?)
 }
 
 /// What the failure of a whole request means.
@@ -162,41 +150,6 @@ mod tests {
             let Outcome::Busy(reason) = outcome else { panic!("{outcome:?}") };
             let end = reason.split("; ").last().unwrap();
             assert!(end.starts_with(want) || end.ends_with(want), "{reason}");
-        }
-    }
-
-    #[test]
-    fn the_field_of_a_misfit_is_told() {
-        // As OpenSearch 3.4.0 says it; tests/it/outcomes.rs asks the real one.
-        for (reason, want) in [
-            (
-                "failed to parse field [source.ip] of type [ip] in document with id 'a'. Preview of field's value: 'no field [x]'",
-                Some("source.ip"),
-            ),
-            (
-                "object mapping for [rule] tried to parse field [rule] as object, but found a concrete value",
-                Some("rule"),
-            ),
-            (
-                "Document contains at least one immense term in field=\"kw\" (whose UTF8 encoding is longer than the max length 32766), …",
-                Some("kw"),
-            ),
-            (
-                "mapping set to strict, dynamic introduction of [b] within [st] is not allowed",
-                Some("st.b"),
-            ),
-            (
-                "mapping set to strict, dynamic introduction of [b] within [_doc] is not allowed",
-                Some("b"),
-            ),
-            ("failed to parse", None),
-        ] {
-            for (status, want) in [(400, want), (403, None)] {
-                let item = json!({"status": status, "_index": "i", "_id": "a",
-                                  "error": {"type": "mapper_parsing_exception", "reason": reason}});
-                let item = serde_json::from_value(item).unwrap();
-                assert_eq!(misfit(&item).as_deref(), want, "{status} {reason}");
-            }
         }
     }
 

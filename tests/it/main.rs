@@ -20,6 +20,7 @@ mod callback_channel;
 mod callback_mail;
 mod callback_tls;
 mod callbacks;
+mod capabilities;
 mod compat;
 mod conditions;
 mod dead_letters;

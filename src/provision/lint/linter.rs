@@ -17,7 +17,7 @@ use super::{
     },
     Report, Subject, endless, hostile,
     judge::{self, Expected, Fault, Name},
-    outcome::{faults_of_run, not_rendered, refused},
+    outcome::{fault_of_query, faults_of_run, no_index, not_rendered, refused},
     sample,
 };
 use crate::{
@@ -39,6 +39,12 @@ pub struct Linter<'a> {
     received: Timestamp,
     channels: BTreeMap<String, Channel>,
     report: Report,
+}
+
+/// The indices that a monitor searches.
+fn indices_of(monitor: &Value) -> Vec<&str> {
+    let indices = monitor.pointer("/inputs/0/search/indices").and_then(Value::as_array);
+    indices.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// What is known of a channel.
@@ -204,8 +210,7 @@ impl<'a> Linter<'a> {
 
     /// Whether a run of a bucket-level monitor comes to an end; one that does not is not started.
     async fn ends(&mut self, name: &str, monitor: &Value) -> bool {
-        let indices = monitor.pointer("/inputs/0/search/indices").and_then(Value::as_array);
-        let indices: Vec<_> = indices.into_iter().flatten().filter_map(Value::as_str).collect();
+        let indices = indices_of(monitor);
         let mut ends = true;
         for field in endless::unguarded(monitor) {
             match searching::finds(self.client, &indices, &endless::search(field)).await {
@@ -230,6 +235,11 @@ impl<'a> Linter<'a> {
         ends
     }
 
+    /// Whether there is an index to be searched; also where the store does not tell.
+    async fn has_index(&self, monitor: &Value) -> bool {
+        searching::has_index(self.client, &indices_of(monitor)).await.unwrap_or(true)
+    }
+
     /// Runs it as it is, for its query and its triggers, and with true triggers, for its messages.
     async fn dry_run(&mut self, name: &str, kind: Kind, monitor: &Value, ours: &[Action<'_>]) {
         // The report repeats a message for each bucket that it lists: with thousands of them it takes
@@ -240,7 +250,10 @@ impl<'a> Linter<'a> {
             Ok(report) => report,
             Err(fault) => return self.push(refused(name, &fault)),
         };
-        let faults = faults_of_run(&report, monitor);
+        let faults = match fault_of_query(&report) {
+            Some(_) if kind == Kind::Bucket && !self.has_index(monitor).await => vec![no_index()],
+            _ => faults_of_run(&report, monitor),
+        };
         let is_sound = faults.is_empty();
         for Fault { state, what, mend } in faults {
             let subject = name.to_owned();

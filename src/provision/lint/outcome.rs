@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{super::shape, judge::Fault};
 use crate::{
     finding::{Finding, State},
-    opensearch,
+    opensearch::{self, words},
 };
 
 /// A monitor that the store does not run.
@@ -51,19 +51,24 @@ pub fn not_rendered(fault: &opensearch::Error) -> Fault {
     }
 }
 
-/// What the report of a dry run says of the query and of each trigger. An error may be an empty
-/// text.
+/// Why the query failed in a dry run; it may be an empty text.
+pub fn fault_of_query(report: &Value) -> Option<&str> {
+    let query = [report.pointer("/input_results/error"), report.get("error")];
+    query.into_iter().flatten().find_map(Value::as_str)
+}
+
+/// The query of a bucket-level monitor whose pattern fits no index: the store fails on it
+/// (`NullPointerException`), and of other kinds it finds nothing.
+pub fn no_index() -> Fault {
+    let what = "no index fits its pattern yet, so its query cannot be tried, and each run fails";
+    let mend = "look again when there is one".to_owned();
+    Fault { state: State::Warn, what: what.to_owned(), mend }
+}
+
+/// What the report of a dry run says of the query and of each trigger.
 pub fn faults_of_run(report: &Value, monitor: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let query = [report.pointer("/input_results/error"), report.get("error")];
-    if let Some(why) = query.into_iter().flatten().find_map(Value::as_str) {
-        // What a bucket-level monitor says where its pattern fits no index (3.4.0).
-        if why.contains("\"aggs\" is null") {
-            let what =
-                "no index fits its pattern yet, so its query cannot be tried, and each run fails";
-            let mend = "look again when there is one".to_owned();
-            return vec![Fault { state: State::Warn, what: what.to_owned(), mend }];
-        }
+    if let Some(why) = fault_of_query(report) {
         let why = if why.is_empty() { "the store does not say why" } else { why };
         faults.push(Fault {
             state: State::Fail,
@@ -80,7 +85,7 @@ pub fn faults_of_run(report: &Value, monitor: &Value) -> Vec<Fault> {
             .find(|trigger| trigger.get("id").and_then(Value::as_str) == Some(id));
         let name = result.get("name").or_else(|| trigger?.get("name")).and_then(Value::as_str);
         let name = name.unwrap_or(id);
-        let (compiles, why) = why_of(error);
+        let (compiles, why) = words::script_fault(error);
         faults.push(if compiles {
             Fault {
                 state: State::Warn,
@@ -96,24 +101,6 @@ pub fn faults_of_run(report: &Value, monitor: &Value) -> Vec<Fault> {
         });
     }
     faults
-}
-
-/// Whether a script compiled, and its innermost reason. A script's error is JSON in a text.
-fn why_of(error: &str) -> (bool, String) {
-    let Ok(json) = serde_json::from_str::<Value>(error) else {
-        return (false, error.to_owned());
-    };
-    let compiles = json.get("reason").and_then(Value::as_str) != Some("compile error");
-    let (mut cause, mut why) = (&json, String::new());
-    loop {
-        if let Some(reason) = cause.get("reason").and_then(Value::as_str) {
-            reason.clone_into(&mut why);
-        }
-        match cause.get("caused_by") {
-            Some(next) if next.get("reason").and_then(Value::as_str).is_some() => cause = next,
-            _ => return (compiles, why),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -139,10 +126,6 @@ mod tests {
                 vec![(State::Fail, "no such index [x]")],
             ),
             (json!({"input_results": {"error": ""}}), vec![(State::Fail, "does not say why")]),
-            (
-                json!({"input_results": {"error": "Cannot invoke x because \"aggs\" is null"}}),
-                vec![(State::Warn, "no index fits")],
-            ),
             (
                 json!({"trigger_results": script("compile error", "invalid")}),
                 vec![(State::Fail, "\"over\" does not compile: invalid")],

@@ -1,9 +1,8 @@
 //! What the answers to a channel's test mean, and what to do. Pure.
 //!
-//! The plugin answers 500 for nearly everything, with the receiver's reason phrase or a Java
-//! exception's text (seen on 3.4.0; `tests/captured/channel-tests.json`). So what is known
-//! beforehand decides first, then the status, then a word in the text; what is not recognised is
-//! shown as it came.
+//! The plugin answers 500 for nearly everything, with the receiver's reason phrase (on 2.19 its body) or
+//! a Java exception's text. So what is known beforehand decides first, then the status, then
+//! [`words::undelivered`]; what is not recognised is shown as it came.
 
 use serde_json::Value;
 use url::Url;
@@ -12,7 +11,8 @@ use crate::{
     finding::Finding,
     opensearch::{
         Error,
-        notifications::{self, Delivery},
+        notifications::Delivery,
+        words::{self, Undelivered},
     },
 };
 
@@ -84,7 +84,7 @@ pub fn refused(id: &str, doing: &str, fault: &Error) -> Finding {
         (Some(403), _) => {
             "give the store's user the right cluster:admin/opensearch/notifications/test_notification"
         }
-        _ if notifications::is_unavailable(fault) => {
+        _ if fault.is_unavailable() => {
             "install the plugins opensearch-notifications and opensearch-notifications-core"
         }
         (None, _) => "see whether the address in the channel answers, and ALERTLOOP_STORE_TIMEOUT",
@@ -103,7 +103,7 @@ pub fn unrun(name: &str, fault: &Error) -> Finding {
             what,
             "give the store's user the right cluster:admin/opendistro/alerting/monitor/execute",
         ),
-        Some(400 | 405 | 501) => {
+        _ if fault.is_unavailable() => {
             Finding::fail(name, what, "install the plugin opensearch-alerting")
         }
         _ => Finding::fail(name, what, "run `alertloop provision lint --live`"),
@@ -165,45 +165,50 @@ fn arrival(subject: &str, text: &str, known: &Known) -> Finding {
 /// What a failed delivery's text means, and what mends it.
 fn failure(text: &str, known: &Known) -> (String, &'static str) {
     let host = known.host.as_deref().unwrap_or("the receiver");
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if let Some(status) = status_in(text) {
-        return answered(status, host, known);
-    }
     let said = cut(text);
-    if has(&["host_deny_list"]) {
-        let mend = "take the host out of opensearch.notifications.core.http.host_deny_list";
-        return (format!("the store may not post to {host}: its deny list forbids it"), mend);
+    match words::undelivered(text) {
+        Undelivered::Status(status) => answered(status, host, known),
+        Undelivered::Said(text) => refusing(text, host, known),
+        Undelivered::Denied => (
+            format!("the store may not post to {host}: its deny list forbids it"),
+            "take the host out of opensearch.notifications.core.http.host_deny_list",
+        ),
+        Undelivered::UnknownHost => (
+            format!("OpenSearch does not know the host of {host}"),
+            "correct the host in ALERTLOOP_WEBHOOK_URL (or in the channel): OpenSearch resolves it in its own network",
+        ),
+        Undelivered::Tls => (
+            format!("TLS with {host} fails: {said}"),
+            "write http:// where the receiver speaks no TLS; else give OpenSearch's Java the receiver's CA, for a channel has none of its own",
+        ),
+        Undelivered::Refused => (
+            format!("nothing listens at {host}, as OpenSearch sees it"),
+            "start `alertloop serve`, and see that it listens there (ALERTLOOP_LISTEN, published ports)",
+        ),
+        Undelivered::Unreached => (
+            format!("OpenSearch does not reach {host}: {said}"),
+            "see that OpenSearch can reach that address: networks, firewalls, the port",
+        ),
+        Undelivered::Ended => (
+            format!("{host} ended the connection without an answer: {said}"),
+            "see what listens there; write https:// if it speaks TLS alone",
+        ),
+        Undelivered::Other => {
+            (format!("the test was not delivered: {said}"), "look into the store's log")
+        }
     }
-    if has(&["could not be resolved", "UnknownHost", "Name or service not known"]) {
-        let mend = "correct the host in ALERTLOOP_WEBHOOK_URL (or in the channel): OpenSearch resolves it in its own network";
-        return (format!("OpenSearch does not know the host of {host}"), mend);
-    }
-    if has(&["SSL", "TLS", "PKIX", "certificate", "handshake"]) {
-        let mend = "write http:// where the receiver speaks no TLS; else give OpenSearch's Java the receiver's CA, for a channel has none of its own";
-        return (format!("TLS with {host} fails: {said}"), mend);
-    }
-    if has(&["refused"]) {
-        let mend = "start `alertloop serve`, and see that it listens there (ALERTLOOP_LISTEN, published ports)";
-        return (format!("nothing listens at {host}, as OpenSearch sees it"), mend);
-    }
-    if has(&["timed out", "Timeout", "timeout", "unreachable", "No route"]) {
-        let mend = "see that OpenSearch can reach that address: networks, firewalls, the port";
-        return (format!("OpenSearch does not reach {host}: {said}"), mend);
-    }
-    if has(&["reset", "closed", "failed to respond", "premature"]) {
-        let mend = "see what listens there; write https:// if it speaks TLS alone";
-        return (format!("{host} ended the connection without an answer: {said}"), mend);
-    }
-    (format!("the test was not delivered: {said}"), "look into the store's log")
 }
 
-/// The receiver's status, of which the plugin tells the reason phrase alone.
-fn status_in(text: &str) -> Option<u16> {
-    let phrase = text.rsplit_once("Failed: ")?.1.trim();
-    (300..600).find(|code| {
-        let status = axum::http::StatusCode::from_u16(*code).ok();
-        status.and_then(|status| status.canonical_reason()).is_some_and(|known| known == phrase)
-    })
+/// The receiver refused it, and 2.19 does not tell its status: only what it said.
+fn refusing(said: &str, host: &str, known: &Known) -> (String, &'static str) {
+    let what = format!("{host} refused it, and said: {}", cut(said));
+    match known.carries_ours {
+        Some(false) => (format!("{what}: the channel's secret is not ours"), APPLY),
+        _ => (
+            format!("{what} (this OpenSearch does not tell the status)"),
+            "see what listens there, and its log: whether the secret, the path or the host is another",
+        ),
+    }
 }
 
 fn answered(status: u16, host: &str, known: &Known) -> (String, &'static str) {
@@ -344,8 +349,8 @@ mod tests {
         for (fault, want) in [
             (status(403), "test_notification"),
             (status(401), "OPENSEARCH_CREDS_CONFIG_FILE"),
-            (status(400), "install the plugins"),
-            (status(405), "install the plugins"),
+            (Error::NoSuchApi { status: 400, reason: "x".to_owned() }, "install the plugins"),
+            (status(400), "the store's log"),
             (status(500), "the store's log"),
             (Error::Unreachable("timed out".to_owned()), "ALERTLOOP_STORE_TIMEOUT"),
         ] {
