@@ -49,8 +49,8 @@ async fn opensearch_is_upgraded_in_place_and_nothing_is_lost_doubled_or_made_ane
             Err(why) => return skip(&why),
         };
         let mut walk = Walk::begin(&node.0).await;
-        walk.to_3_4(first).await;
-        walk.to_3_8(second).await;
+        walk.goes_to_3_4(first).await;
+        walk.goes_to_3_8(second).await;
         let (first, second) = (signal(first), signal(second));
         let how =
             format!("2.19.4's data opened by 3.4.0 after {first}, then by 3.8.0 after {second}");
@@ -335,7 +335,7 @@ impl<'a> Walk<'a> {
     }
 
     /// One process of alertloop sees it.
-    async fn to_3_4(&mut self, how: &str) {
+    async fn goes_to_3_4(&mut self, how: &str) {
         let before = self.before().await;
         let begun = Instant::now();
         let process = self.service.process().id();
@@ -359,7 +359,7 @@ impl<'a> Walk<'a> {
 
     /// alertloop is started anew while the store is away; and, later, OpenSearch goes on while
     /// alertloop is.
-    async fn to_3_8(&mut self, how: &str) {
+    async fn goes_to_3_8(&mut self, how: &str) {
         let before = self.before().await;
         let begun = Instant::now();
         let to = ["to", "3.8.0", how];

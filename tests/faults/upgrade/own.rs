@@ -50,7 +50,7 @@ impl Own {
         let mut own = Self { store, prefix, client, monitor: made.id, alert, process, _dir: dir };
         own.record_says("engaged").await;
         let alerts = own.alerts().await;
-        own.alert = alerts[0]["_id"].as_str().expect("an id").to_owned();
+        alerts[0]["_id"].as_str().expect("an id").clone_into(&mut own.alert);
         own
     }
 
