@@ -278,7 +278,7 @@ pub fn versions(settled: &[Settled], is_lost: bool) -> BTreeMap<u64, usize> {
 }
 
 /// Epoch ms as a record has it.
-fn text(ms: &Value) -> Value {
+pub fn text(ms: &Value) -> Value {
     let at = jiff::Timestamp::from_millisecond(ms.as_i64().unwrap_or_default());
     json!(format!("{:.3}", at.expect("a time")))
 }

@@ -41,4 +41,5 @@ mod store;
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the integration tests use the rest of it")]
 mod support;
+mod upgrade;
 mod waiting;

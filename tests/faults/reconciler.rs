@@ -146,7 +146,7 @@ impl<'a> Pair<'a> {
 }
 
 /// Waits until one look more is done.
-async fn looks(process: &Process) {
+pub async fn looks(process: &Process) {
     let last =
         async || readiness(process).await.map(|(_, says)| says["reconciler"]["last"].clone());
     let before = last().await;
