@@ -218,6 +218,8 @@ struct Door {
     transport: Transport,
     /// Sent besides a client certificate: the store decides which of the two it goes by.
     authorization: Option<HeaderValue>,
+    /// Whether there is one, or a client certificate.
+    has_login: bool,
     /// Proxies before a store may repeat what we sent.
     mask: Mask,
     /// Since when the store refuses it.
@@ -251,7 +253,8 @@ impl Door {
         if let Some(value) = authorization.as_ref().and_then(|value| value.to_str().ok()) {
             mask.add_header(value);
         }
-        Ok(Self { transport, authorization, mask, refusals: Refusals::default() })
+        let has_login = authorization.is_some() || settings.identity.is_some();
+        Ok(Self { transport, authorization, has_login, mask, refusals: Refusals::default() })
     }
 }
 
@@ -347,6 +350,12 @@ impl Client {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether a login is sent, or a client certificate shown.
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        self.access.door().has_login
     }
 
     /// Sends `body` as JSON and gives the answer's JSON (`null` for an empty answer).

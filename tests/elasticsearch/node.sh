@@ -5,7 +5,8 @@ shopt -s nullglob
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
-version=7.10.2
+version=${ES_VERSION:-7.10.2}
+case $version in 7.10.2) default_port=19280 ;; *) default_port=19290 ;; esac
 
 usage() {
   cat <<HELP
@@ -16,17 +17,21 @@ node.sh COMMAND
   status  what runs (exit 0) or that nothing does (exit 1)
   url     the URL, whether it runs or not
 
-Only the answer goes to stdout; progress goes to stderr. It runs on Java 11 to 21.
+Only the answer goes to stdout; progress goes to stderr.
 Settings:
-  ALERTLOOP_TEST_PORT  default 19280; each port is a node of its own
+  ES_VERSION           7.10.2 (default; on Java 11 to 21), which runs monitors; or 8.19.21 (on Java 21 or
+                       later): the server alone, as its modules (GET /, Painless, Mustache, reindex) are
+                       not on Maven Central. So it answers what needs no script. Of 9 there is no node there
+  ALERTLOOP_TEST_PORT  default 19280, of 8.19.21 19290; each port is a node of its own
   ALERTLOOP_TEST_DIR   default \${XDG_CACHE_HOME:-/var/tmp}/alertloop-test; no spaces in it
   OPENSEARCH_JAVA_HOME, JAVA_HOME, MVN_ARGS
 HELP
 }
 say() { echo "node.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
+case $version in 7.10.2 | 8.19.21) ;; *) die "ES_VERSION must be 7.10.2 or 8.19.21, not '$version'" ;; esac
 
-port=${ALERTLOOP_TEST_PORT:-19280}
+port=${ALERTLOOP_TEST_PORT:-$default_port}
 [[ $port =~ ^[1-9][0-9]{0,4}$ && $port -le 65400 ]] || die "ALERTLOOP_TEST_PORT must be a port up to 65400, not '$port'"
 url=http://127.0.0.1:$port
 root=${ALERTLOOP_TEST_DIR:-${XDG_CACHE_HOME:-/var/tmp}/alertloop-test}
@@ -70,18 +75,33 @@ DESCRIPTOR
 policy() { echo "grant { $2 };" >"$made/modules/$1/plugin-security.policy"; }
 
 assemble() { # DISTRIBUTION
-  local new jars made mvn_args
+  local new jars made mvn_args size='35 MB'
   read -ra mvn_args <<<"${MVN_ARGS:-}"
-  say "assembling Elasticsearch $version from Maven artifacts (35 MB to fetch the first time)"
   new=$(mktemp -d "$state/.assemble.XXXXXX")
   jars=$new/jars made=$new/elasticsearch-$version
-  if ! mvn -q -B -ntp "${mvn_args[@]}" -f "$here/pom.xml" -Dstage="$jars" dependency:copy >"$state/maven.log" 2>&1; then
+  if [ "$version" = 7.10.2 ]; then
+    mvn_args+=(-f "$here/pom.xml" -Dstage="$jars" dependency:copy)
+  else
+    size='105 MB'
+    mvn_args+=(org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy -DoutputDirectory="$jars"
+      -Dartifact="org.elasticsearch.distribution.integ-test-zip:elasticsearch:$version:zip")
+  fi
+  say "assembling Elasticsearch $version from Maven artifacts ($size to fetch the first time)"
+  if ! (cd "$new" && mvn -q -B -ntp "${mvn_args[@]}") >"$state/maven.log" 2>&1; then
     rm -rf "$new"
     cat "$state/maven.log" >&2
     say "Maven could not fetch an artifact (its message is above)"
     exit 3
   fi
   unzip -q "$jars/elasticsearch-$version.zip" -d "$new" -x '*.exe' '*.bat'
+  [ "$version" != 7.10.2 ] || modules
+  mkdir -p "$made/plugins" "$made/logs"
+  chmod -R a+rX,go-w "$made"
+  rm -rf "$1"
+  mv "$made" "$1"
+  rm -rf "$new"
+}
+modules() { # within assemble
   module lang-painless painless.PainlessPlugin \
     lang-painless scripting-painless-spi antlr4-runtime asm asm-analysis asm-commons asm-tree asm-util
   module lang-mustache script.mustache.MustachePlugin lang-mustache-client compiler
@@ -93,11 +113,6 @@ assemble() { # DISTRIBUTION
   policy lang-painless 'permission java.lang.RuntimePermission "createClassLoader"; permission java.lang.RuntimePermission "getClassLoader";'
   policy lang-mustache 'permission java.lang.RuntimePermission "accessDeclaredMembers"; permission java.lang.reflect.ReflectPermission "suppressAccessChecks";'
   policy reindex 'permission java.net.SocketPermission "*", "connect"; permission java.net.NetPermission "getProxySelector";'
-  mkdir -p "$made/plugins" "$made/logs"
-  chmod -R a+rX,go-w "$made"
-  rm -rf "$1"
-  mv "$made" "$1"
-  rm -rf "$new"
 }
 
 # ---- the process
@@ -127,9 +142,12 @@ network.host: 127.0.0.1
 discovery.type: single-node
 cluster.routing.allocation.disk.threshold_enabled: false
 SETTINGS
+  # on by default since 8
+  [ "$version" = 7.10.2 ] || echo "xpack.security.enabled: false" >>"$node/config/elasticsearch.yml"
   release=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$2/release")
   options="-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"
-  (( release < 18 )) || options+=" -Djava.security.manager=allow" # which it installs only since then
+  # 7 installs the SecurityManager, which is only allowed since 18; 8 has none where it need not
+  (( release < 18 )) || [ "$version" != 7.10.2 ] || options+=" -Djava.security.manager=allow"
   if [ "$(id -u)" = 0 ]; then
     as_user=(setpriv --reuid "$server_user" --regid "$(id -g "$server_user")" --clear-groups)
     chown -R "$server_user:" "$node"
@@ -141,7 +159,7 @@ SETTINGS
       fd=${fd##*/}
       if (( fd > 2 )); then eval "exec $fd>&-"; fi
     done
-    exec setsid "${as_user[@]}" env JAVA_HOME="$2" ES_PATH_CONF="$node/config" ES_TMPDIR="$node/tmp" ES_JAVA_OPTS="$options" \
+    exec setsid "${as_user[@]}" env JAVA_HOME="$2" ES_JAVA_HOME="$2" ES_PATH_CONF="$node/config" ES_TMPDIR="$node/tmp" ES_JAVA_OPTS="$options" \
       "$1/bin/elasticsearch" -Epath.data="$node/data" -Epath.logs="$node/logs" -Ehttp.port="$port" \
       -Etransport.port="$((port + 100))-$((port + 109))"
   ) </dev/null >"$node.log" 2>&1 &
@@ -173,10 +191,11 @@ stop() {
 # ---- commands
 
 up() {
-  local java distribution old
+  local java distribution old like=2.19.4
   "$repository/scripts/need" curl unzip mvn=maven
-  # OpenSearch 2 and it run on the same ones
-  java=$("$repository/tests/opensearch/java.sh" 2.19.4 "$root")
+  # OpenSearch 2 and Elasticsearch 7 run on the same ones, and so do OpenSearch 3 and Elasticsearch 8
+  [ "$version" = 7.10.2 ] || like=3.4.0
+  java=$("$repository/tests/opensearch/java.sh" "$like" "$root")
   lock
   distribution=$state/distribution-$(cat "$here/pom.xml" "$here/node.sh" | sha256sum | cut -c1-12)
   if healthy; then echo "$url"; return; fi

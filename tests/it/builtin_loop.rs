@@ -49,7 +49,7 @@ fn prefix(store: &Store) -> String {
 }
 
 /// A store of another kind than the one that all tests share.
-fn other(variable: &str) -> Option<Store> {
+pub(crate) fn other(variable: &str) -> Option<Store> {
     std::env::var(variable).ok().map(Store::at)
 }
 
@@ -333,7 +333,7 @@ async fn an_alerts_life_leaves_the_same_records_whoever_runs_the_monitor() {
 }
 
 /// Provision, enable, fire when it is its turn, acknowledge, be over.
-async fn whole_loop(store: &Store, primary: &str) {
+pub(crate) async fn whole_loop(store: &Store, primary: &str) {
     sessions(store).await;
     let folder = tempfile::tempdir().expect("a directory");
     std::fs::create_dir(folder.path().join("monitors")).expect("a folder");

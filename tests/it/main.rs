@@ -25,6 +25,7 @@ mod compat;
 mod conditions;
 mod dead_letters;
 mod doctor;
+mod elasticsearch_api;
 mod email;
 mod engaged;
 mod engine;

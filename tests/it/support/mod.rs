@@ -29,7 +29,7 @@ pub use mail::MailServer;
 pub use proxy::Proxy;
 pub use receiver::{Received, Receiver};
 pub use redis::Redis;
-pub use reluctant::{Mood, Reluctant};
+pub use reluctant::{Asked, Mood, Reluctant};
 pub use store::Store;
 pub use terminal::Terminal;
 pub use watched::{Channel, Watched};

@@ -1,5 +1,6 @@
 //! An HTTP proxy before the store that does, when told, what the store cannot be made to do: refuse
-//! one item of many, lose an answer, cut it in the middle. What it lets through is the store's own.
+//! one item of many, lose an answer, cut it in the middle. What it lets through is the store's own, and
+//! can be kept to be looked at.
 
 use std::{
     io,
@@ -52,6 +53,18 @@ pub enum Mood {
     Slow(Duration),
 }
 
+/// A request that was passed on, and what the store said.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: String,
+    /// With its query string.
+    pub path: String,
+    pub content_type: String,
+    pub body: Vec<u8>,
+    pub status: u16,
+    pub answer: String,
+}
+
 /// Stands before the store.
 pub struct Reluctant {
     address: SocketAddr,
@@ -66,6 +79,8 @@ struct Shared {
     mood: watch::Sender<Mood>,
     random: Mutex<StdRng>,
     harmed: AtomicU64,
+    /// What was passed on, where it is kept.
+    asked: Mutex<Option<Vec<Asked>>>,
 }
 
 impl Reluctant {
@@ -80,6 +95,7 @@ impl Reluctant {
             mood: watch::Sender::new(Mood::Honest),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
             harmed: AtomicU64::new(0),
+            asked: Mutex::default(),
         });
         let all = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -100,6 +116,17 @@ impl Reluctant {
     pub fn send_to(&self, url: &str, path: &'static str) {
         let mut elsewhere = self.shared.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
         *elsewhere = Some((url.to_owned(), path));
+    }
+
+    /// From now on keeps what it passes on.
+    pub fn keep(&self) {
+        *self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// What was passed on since, in the order of the answers.
+    pub fn kept(&self) -> Vec<Asked> {
+        let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.clone().unwrap_or_default()
     }
 
     /// From now on does this; requests whose answers are kept get them.
@@ -225,9 +252,14 @@ impl Shared {
         let method = request.method.parse().expect("a method");
         let url = format!("{}{}", self.place_of(&request.path), request.path);
         let far = self.client.request(method, url).header("content-type", &request.content_type);
-        let Ok(answer) = far.body(body).send().await else { return (502, String::new()) };
+        let Ok(answer) = far.body(body.clone()).send().await else { return (502, String::new()) };
         let status = answer.status().as_u16();
-        answer.text().await.map_or((502, String::new()), |text| (status, text))
+        let Ok(answer) = answer.text().await else { return (502, String::new()) };
+        if let Some(asked) = &mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner) {
+            let Request { method, path, content_type, .. } = request.clone();
+            asked.push(Asked { method, path, content_type, body, status, answer: answer.clone() });
+        }
+        (status, answer)
     }
 
     fn place_of(&self, path: &str) -> String {
@@ -247,7 +279,7 @@ impl Shared {
 }
 
 /// What must be known of a request's head.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Request {
     method: String,
     path: String,
