@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use alertloop::opensearch::security;
 use opensearch::http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -84,12 +85,17 @@ async fn it_finds_what_is_wrong_and_changes_nothing() {
     let (code, _, errors) = Process::output(&scene.settings, &["provision", "apply"]);
     assert_eq!(code, 0, "{errors}");
     let (_, text) = scene.look(&[]);
+    let user = security::whoami(&scene.store.client()).await.expect("an answer");
+    let user = match user {
+        Some(_) => "user      \"admin\" sees the monitors and channels of all users",
+        None => "user      the store asks for no login",
+    };
     for want in [
+        user,
         "monitor   Malcolm API Loopback Monitor is there, disabled",
         "clock     agrees",
         "plugins   opensearch-alerting, ",
         "version   tried",
-        "user      the store asks for no login",
         "spool     no alert waits",
         "files     no other user",
     ] {
