@@ -19,7 +19,7 @@ async fn the_node_that_alertloop_talks_to_is_killed() {
         scene.takes_alerts(true).await;
     }
     let how = "SIGKILL to one of three nodes, the one that alertloop talks to";
-    scene.end("node of a cluster killed", how, times.into(), 12 * times as usize).await;
+    scene.end("node of a cluster killed", how, times.into(), 20 * times as usize).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +47,7 @@ async fn the_cluster_manager_is_killed() {
         scene.takes_alerts(true).await;
     }
     let how = "SIGKILL to the manager of three nodes, while alertloop talks to another one";
-    scene.end("cluster manager killed", how, times.into(), 12 * times as usize).await;
+    scene.end("cluster manager killed", how, times.into(), 20 * times as usize).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

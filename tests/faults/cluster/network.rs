@@ -18,6 +18,8 @@ async fn the_node_that_alertloop_talks_to_loses_the_others() {
     let index = store.index("261106");
     let times = effort::times(1, 5);
     let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+    // By now its index is there.
+    scene.is_stored().await;
     for turn in 0..times {
         // So that it writes there, and cannot have it confirmed.
         primary_on(&store, &index, 0).await;
@@ -47,7 +49,7 @@ async fn the_node_that_alertloop_talks_to_loses_the_others() {
     }
     let how =
         "the link of the node that alertloop talks to to the two others, with the primary on it";
-    scene.end("network of a cluster cut", how, times.into(), 12 * times as usize).await;
+    scene.end("network of a cluster cut", how, times.into(), 20 * times as usize).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +59,8 @@ async fn another_node_loses_everybody() {
     let index = store.index("261106");
     let times = effort::times(1, 5);
     let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+    // By now its index is there.
+    scene.is_stored().await;
     for turn in 0..times {
         let node = 1 + turn as usize % 2;
         primary_on(&store, &index, node).await;
@@ -69,7 +73,7 @@ async fn another_node_loses_everybody() {
         two_copies_again(&store).await;
     }
     let how = "both links of a node that alertloop does not talk to, with the primary on it";
-    scene.end("node of a cluster cut off", how, times.into(), 12 * times as usize).await;
+    scene.end("node of a cluster cut off", how, times.into(), 20 * times as usize).await;
 }
 
 /// What the store answers to the creation of a document within 3 seconds; 0 is nothing.
