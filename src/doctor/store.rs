@@ -1,7 +1,10 @@
 //! The store: whether it answers us, which version it is, its plugins, its clock, and whether the
 //! indices of records take writes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::{Report, Setup};
 use crate::opensearch::{
@@ -14,10 +17,9 @@ use crate::opensearch::{
 /// A clock that differs by more than this puts records in the wrong place on a dashboard.
 const SKEW_LIMIT_MS: i64 = 5_000;
 /// Whether it answers; without an answer there is nothing more to look at.
-pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<Capabilities> {
+pub(super) async fn reach(report: &mut Report, client: &Client) -> Option<Arc<Capabilities>> {
     let at = client.address();
-    // As it is now, and not as it was told a minute ago.
-    let fault = match Capabilities::probe(client).await {
+    let fault = match client.capabilities_now().await {
         Ok(can) => {
             report.ok("store", format!("{can} answers at {at}"));
             return Some(can);

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// For how long an answer is believed.
-const BELIEVED: Duration = Duration::from_secs(60);
+const BELIEVED: Duration = Duration::from_mins(1);
 /// The first version that answers an acknowledgement for a monitor that is gone (3.8.0: 500; seen on
 /// 2.19.4, 3.4.0 and 3.8.0, and read in the sources between them).
 const ACKNOWLEDGES_SAFELY: (u32, u32) = (3, 8);
@@ -49,7 +49,7 @@ impl Capabilities {
     ///
     /// # Errors
     /// [`Error`], where it does not even tell its product.
-    pub async fn probe(client: &Client) -> Result<Self, Error> {
+    async fn probe(client: &Client) -> Result<Self, Error> {
         let about = cluster::about(client).await?;
         Ok(match cluster::nodes(client).await {
             Ok(nodes) => Self::of(about, nodes),
@@ -153,11 +153,19 @@ impl Client {
     /// What the store can do, as it was told a short while ago, or else as it tells now.
     ///
     /// # Errors
-    /// As [`Capabilities::probe`].
+    /// [`Error`], where it does not even tell its product.
     pub async fn capabilities(&self) -> Result<Arc<Capabilities>, Error> {
         if let Some((what, true)) = self.known.last(Instant::now()) {
             return Ok(what);
         }
+        self.capabilities_now().await
+    }
+
+    /// The same as it tells now, for who compares what two versions show.
+    ///
+    /// # Errors
+    /// As [`Self::capabilities`].
+    pub async fn capabilities_now(&self) -> Result<Arc<Capabilities>, Error> {
         let what = Arc::new(Capabilities::probe(self).await?);
         let before = self.known.learn(&what, Instant::now());
         if let Some(before) = before.filter(|_| self.access.follower.is_some()) {

@@ -25,6 +25,7 @@ fn answers(name: &str) -> Vec<(&'static str, u16, Value)> {
 }
 
 /// A store that takes a request, sends `answer`, and then goes on as `then` says.
+#[expect(clippy::disallowed_methods, reason = "a test has no task tracker")]
 async fn store<F: Future<Output = ()> + Send + 'static>(
     answer: &'static str,
     then: impl Fn(TcpStream) -> F + Send + 'static,
@@ -33,7 +34,7 @@ async fn store<F: Future<Output = ()> + Send + 'static>(
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 16 << 10];
+            let mut request = vec![0; 16 << 10];
             if !answer.is_empty() && stream.read(&mut request).await.is_ok() {
                 stream.write_all(answer.as_bytes()).await.ok();
             }

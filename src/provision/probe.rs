@@ -89,7 +89,7 @@ pub async fn probe(
     desired: &Desired,
     options: Options,
 ) -> Result<Live, Error> {
-    let can = client.capabilities().await.map_err(Error::store(&format!(
+    let can = client.capabilities_now().await.map_err(Error::store(&format!(
         "cannot ask the store at {} for its version",
         client.address()
     )))?;
