@@ -60,11 +60,11 @@ impl Api {
         if calls.iter().any(|call| names.iter().all(|name| takes(call, name))) {
             return None;
         }
-        let named: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
-        Some(match named[..] {
-            [] => "no such path and method".to_owned(),
-            _ => format!("a parameter that {} does not know", named.join(", ")),
-        })
+        if calls.is_empty() {
+            return Some("no such path and method".to_owned());
+        }
+        let by: Vec<_> = calls.iter().map(|call| call.name.as_str()).collect();
+        Some(format!("a parameter that {} does not know", by.join(", ")))
     }
 }
 
