@@ -33,7 +33,7 @@ async fn shards_move_while_alerts_are_written() {
     }
     exclude(&store, &index, Value::Null).await;
     let how = "the primary moved to the node without a copy; each node emptied in turn";
-    scene.end("shards moved", how, u64::from(times) + 3, 2).await;
+    scene.end("shards moved", how, u64::from(times) + 3, 12).await;
 }
 
 async fn exclude(store: &Store, index: &str, node: Value) {
