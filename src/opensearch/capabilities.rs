@@ -2,7 +2,7 @@
 //!
 //! They change under a process that lives long: a store that is upgraded in place comes back as another
 //! version, and of a cluster whose nodes are upgraded one after the other each node may answer. So what is
-//! known counts only until a call has no answer, and for [`BELIEVED`] at most, and a cluster has the
+//! known counts only until a call has no answer, and for a minute at most, and a cluster has the
 //! version and the plugins that *every* node has.
 //!
 //! Who has the plugins' API is not decided here but by asking it ([`super::engine`],

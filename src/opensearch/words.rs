@@ -4,7 +4,7 @@
 //! written, an alert counts, or an object is made, but for [`failed_action`]; each function says what
 //! happens where the words are others. They are tried on what 2.19.4, 3.4.0 and 3.8.0 said
 //! (`tests/captured/answers-*.json`). Two more are beside their call, since nothing else is there:
-//! [`super::security::missing`] and [`super::tls`].
+//! [`super::security::missing`] and `tls.rs`.
 
 use serde_json::Value;
 
