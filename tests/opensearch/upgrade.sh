@@ -32,16 +32,21 @@ node() { # VERSION COMMAND
 }
 is_known() { [[ " ${versions[*]} " == *" $1 "* ]]; }
 
+without_plugins() { # VERSION
+  say "there are no alerting and notifications plugins of OpenSearch $1"
+  exit 3
+}
+
 up() {
   local version
+  [ "${ALERTLOOP_TEST_PLUGINS:-}" != none ] || without_plugins "${versions[0]}"
   down
   # each lays out a configuration of its own, in a folder whose data is then another one's
   for version in "${versions[@]:1}" "${versions[0]}"; do
     node "$version" up >/dev/null
     if ! node "$version" alerting; then
       down
-      say "there are no alerting and notifications plugins of OpenSearch $version"
-      exit 3
+      without_plugins "$version"
     fi
     [ "$version" = "${versions[0]}" ] || node "$version" stop
   done
