@@ -1,13 +1,13 @@
 //! A cluster of three nodes, started once for all of these tests, whose nodes are killed, restarted,
 //! cut off, filled up and emptied of their shards.
 
-use std::time::Instant;
+use std::{sync::OnceLock, time::Instant};
 
 use opensearch::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    scene::{PATIENCE, Scene, script},
+    scene::{PATIENCE, Scene, possible, script},
     support::{Store, skip},
 };
 
@@ -19,6 +19,9 @@ mod network;
 mod one_life;
 
 const SCRIPT: &str = "tests/opensearch/cluster.sh";
+
+/// Set where the nodes cannot have networks of their own: asked for again, it would cost the cluster.
+static NEVER_APART: OnceLock<()> = OnceLock::new();
 
 /// The three nodes; they are taken down once this process has ended.
 struct Cluster {
@@ -59,7 +62,18 @@ impl Cluster {
             return None;
         }
         let process = std::process::id().to_string();
-        let urls = script(SCRIPT, &["up", "--apart", "--while", &process]).await;
+        let urls = if NEVER_APART.get().is_some() {
+            None
+        } else {
+            possible(SCRIPT, &["up", "--apart", "--while", &process]).await.ok()
+        };
+        let urls = match urls {
+            Some(urls) => urls,
+            None => {
+                NEVER_APART.get_or_init(|| ());
+                script(SCRIPT, &["up", "--while", &process]).await
+            }
+        };
         Some(Self { urls: urls.lines().map(str::to_owned).collect() })
     }
 

@@ -109,11 +109,19 @@ pub async fn wait_within(process: &Process, patience: Duration, is_so: impl Fn(&
 
 /// Runs one of the scripts that start and stop nodes, and gives what it prints.
 pub async fn script(path: &str, arguments: &[&str]) -> String {
+    possible(path, arguments).await.unwrap_or_else(|why| panic!("{path} {arguments:?}: {why}"))
+}
+
+/// The same, or why it cannot be done on this machine, which it says by ending with 3.
+pub async fn possible(path: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = std::process::Command::new(path);
     command.args(arguments);
     let output = tokio::task::spawn_blocking(move || command.output());
     let output = output.await.expect("no panic").expect("the script");
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.code() == Some(3) {
+        return Err(said);
+    }
     assert!(output.status.success(), "{path} {arguments:?}: {said}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

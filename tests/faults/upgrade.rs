@@ -20,7 +20,7 @@ use crate::{
     lives::text,
     reconciler::looks,
     report,
-    scene::{PATIENCE, script, serve, settings_with, wait_for, wait_within},
+    scene::{PATIENCE, possible, script, serve, settings_with, wait_for, wait_within},
     support::{Process, Store, Watched, skip},
     waiting::until,
 };
@@ -69,17 +69,9 @@ struct Node(Store);
 impl Node {
     /// The first version, with no data; or why there is none.
     async fn up() -> Result<Self, String> {
-        let up = || Command::new(SCRIPT).arg("up").output().expect("the script");
-        let output = tokio::task::spawn_blocking(up).await.expect("no panic");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        match output.status.code() {
-            Some(0) => {
-                let url = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-                Ok(Self(Store::at(url)))
-            }
-            Some(3) => Err(said.trim().lines().last().unwrap_or_default().to_owned()),
-            _ => panic!("{SCRIPT} up: {said}"),
-        }
+        let url = possible(SCRIPT, &["up"]).await;
+        let last = |said: String| said.lines().last().unwrap_or_default().to_owned();
+        url.map(|url| Self(Store::at(url))).map_err(last)
     }
 }
 

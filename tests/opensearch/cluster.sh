@@ -32,7 +32,8 @@ HELP
 say() { echo "cluster.sh: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-export OS_VERSION=${OS_VERSION:-3.4.0}
+default_version=$("$here/version.sh" default)
+export OS_VERSION=${OS_VERSION:-$default_version}
 first_port=${ALERTLOOP_TEST_CLUSTER_PORT:-19410}
 [[ $first_port =~ ^[1-9][0-9]{0,4}$ && $first_port -le 65400 ]] || die "ALERTLOOP_TEST_CLUSTER_PORT must be a port up to 65400, not '$first_port'"
 root=${ALERTLOOP_TEST_DIR:-${XDG_CACHE_HOME:-/var/tmp}/alertloop-test}
@@ -157,6 +158,7 @@ find_plugins() { # prints the folder of the plugin zips, or nothing
   [ "$folder" != none ] || return 0
   [ -z "$folder" ] || { echo "$folder"; return; }
   folder=$repository/../shared/opensearch/plugins
+  [ "$OS_VERSION" = "$default_version" ] || folder+=-$OS_VERSION
   [ "$OS_VERSION" = 3.4.0 ] || folder+=-$OS_VERSION
   for plugin in "${all_plugins[@]}"; do compgen -G "$folder/*$plugin-[0-9]*.zip" >/dev/null || return 0; done
   echo "$folder"

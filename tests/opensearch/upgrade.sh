@@ -3,7 +3,8 @@
 set -euo pipefail
 umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-versions=(2.19.4 3.4.0 3.8.0)
+mapfile -t versions < <("$here/version.sh" all)
+default_version=$("$here/version.sh" default)
 
 usage() {
   cat <<HELP
@@ -16,7 +17,7 @@ upgrade.sh COMMAND
 
 The versions are ${versions[*]}. It is node.sh that does the work, so its settings hold, but:
   ALERTLOOP_TEST_UPGRADE_PORT  default 19430
-  ALERTLOOP_TEST_PLUGINS       folder of 3.4.0's plugin zips; FOLDER-VERSION has those of another one
+  ALERTLOOP_TEST_PLUGINS       folder of the plugin zips of $default_version; FOLDER-VERSION has those of another one
 HELP
 }
 say() { echo "upgrade.sh: $*" >&2; }
@@ -27,7 +28,7 @@ root=${ALERTLOOP_TEST_DIR:-${XDG_CACHE_HOME:-/var/tmp}/alertloop-test}
 folder() { echo "$root/$1/node-$ALERTLOOP_TEST_PORT"; } # as node.sh has it
 node() { # VERSION COMMAND
   local plugins=${ALERTLOOP_TEST_PLUGINS:-}
-  if [[ $plugins == /* && $1 != 3.4.0 ]]; then plugins+=-$1; fi
+  if [[ $plugins == /* && $1 != "$default_version" ]]; then plugins+=-$1; fi
   OS_VERSION=$1 ALERTLOOP_TEST_PLUGINS=$plugins "$here/node.sh" "$2"
 }
 is_known() { [[ " ${versions[*]} " == *" $1 "* ]]; }
