@@ -67,12 +67,11 @@ impl Cluster {
         } else {
             possible(SCRIPT, &["up", "--apart", "--while", &process]).await.ok()
         };
-        let urls = match urls {
-            Some(urls) => urls,
-            None => {
-                NEVER_APART.get_or_init(|| ());
-                script(SCRIPT, &["up", "--while", &process]).await
-            }
+        let urls = if let Some(urls) = urls {
+            urls
+        } else {
+            NEVER_APART.get_or_init(|| ());
+            script(SCRIPT, &["up", "--while", &process]).await
         };
         Some(Self { urls: urls.lines().map(str::to_owned).collect() })
     }
