@@ -317,7 +317,7 @@ pub async fn delete(client: &Client, family: Family, id: &str) -> Result<(), Err
     let path = format!("{}/{}", family.path(), segment(id));
     match client.call(Method::Delete, &path, None).await {
         Err(fault) if fault.is_not_found() => Ok(()),
-        // For one that is gone 3.4.0 now and then mixes two answers into a 404 that is no JSON.
+        // For one that is gone 2.19.4 and 3.4.0 now and then mix two answers into a 404 that is no JSON.
         Err(fault @ Error::Malformed(_)) => {
             get(client, family, id).await?.map_or(Ok(()), |_| Err(fault))
         }
