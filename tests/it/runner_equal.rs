@@ -274,9 +274,14 @@ fn blank(value: &mut Value) {
     ];
     match value {
         Value::Object(object) => {
-            // 3.8 has a word of its PPL monitors in the report of every other one too.
-            let is_alike = |key: &str| !DIFFERING.contains(&key) && !key.starts_with("ppl_");
-            object.retain(|key, _| is_alike(key));
+            // 3.8 tells of its PPL monitors in the reports and alerts of the others too: that there is
+            // nothing to tell.
+            let of_ppl = |key: &str, value: &Value| {
+                key.starts_with("ppl_")
+                    || (key == "query" && value.is_null())
+                    || (key == "query_results" && value == &json!([]))
+            };
+            object.retain(|key, value| !DIFFERING.contains(&key.as_str()) && !of_ppl(key, value));
             // The plugin shows a search as its own engine would write it.
             if object.get("search").is_some_and(|search| search["query"].is_string()) {
                 object["search"]["query"] = Value::Null;
