@@ -83,11 +83,11 @@ impl Scene {
     async fn alert(&self, owner: &str, state: &str) -> Value {
         // An id may begin with a dash, which a query string would read as "not".
         let query = format!("(monitor_id:%22{owner}%22%20OR%20workflow_id:%22{owner}%22)");
-        let path = format!("{MONITORS}/alerts?searchString={query}");
+        let query = format!("searchString={query}");
         let mut seen = Value::Null;
         let told = async {
             loop {
-                seen = self.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+                seen = self.store.alerts(&query).await;
                 if seen["alerts"][0]["state"] == state {
                     return;
                 }

@@ -153,8 +153,8 @@ impl Scene {
 
     /// The alerts that the API has of a monitor, by their ids.
     async fn alerts(&self, of: &str, id: &str) -> BTreeMap<String, Value> {
-        let search = format!("{MONITORS}/alerts?size=10000&searchString={of}:%22{id}%22");
-        let answer = self.store.json(Method::Get, &search, Value::Null).await.expect("alerts");
+        let query = format!("size=10000&searchString={of}:%22{id}%22");
+        let answer = self.store.alerts(&query).await;
         let alerts = answer["alerts"].as_array().cloned().unwrap_or_default().into_iter();
         let alerts = alerts.filter(|alert| of != "workflow_id" || alert["monitor_id"] == "");
         alerts.map(|alert| (alert["id"].as_str().expect("an id").to_owned(), alert)).collect()

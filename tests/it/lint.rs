@@ -183,8 +183,7 @@ async fn monitors_and_the_template_api_render_alike() {
 
 /// The ids of a monitor's alerts.
 async fn alerts(store: &Store, monitor: &str) -> BTreeSet<String> {
-    let path = format!("_plugins/_alerting/monitors/alerts?monitorId={monitor}");
-    let answer = store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+    let answer = store.alerts(&format!("monitorId={monitor}")).await;
     let alerts = answer["alerts"].as_array().cloned().unwrap_or_default();
     alerts.iter().filter_map(|alert| alert["id"].as_str().map(str::to_owned)).collect()
 }

@@ -352,8 +352,7 @@ impl Scene {
 
     /// How many alerts of a monitor the store has.
     async fn alerts(&self, name: &str) -> Value {
-        let path = format!("_plugins/_alerting/monitors/alerts?monitorId={}", self.monitors[name]);
-        let alerts = self.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+        let alerts = self.store.alerts(&format!("monitorId={}", self.monitors[name])).await;
         alerts["totalAlerts"].clone()
     }
 

@@ -182,6 +182,21 @@ impl Store {
         }
     }
 
+    /// What the Alerting API says to this query of alerts, such as `monitorId=…`; waits while their index
+    /// is being made, as by the first run on a new node.
+    pub async fn alerts(&self, query: &str) -> Value {
+        let path = format!("_plugins/_alerting/monitors/alerts?{query}");
+        let begun = std::time::Instant::now();
+        loop {
+            match self.json(Method::Get, &path, Value::Null).await {
+                Err(Error::Status { status: 503, .. }) if begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                told => return told.expect("alerts"),
+            }
+        }
+    }
+
     /// Removes the loopback channel, under both of its ids, and the loopback monitor.
     pub async fn remove_loopback(&self) {
         let name =

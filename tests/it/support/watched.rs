@@ -99,8 +99,7 @@ impl<'a> Watched<'a> {
 
     /// Its alerts, active and past.
     pub async fn alerts(&self) -> Vec<Value> {
-        let path = format!("{MONITORS}/alerts?monitorId={}&size=1000", self.id);
-        let answer = self.store.json(Method::Get, &path, Value::Null).await.expect("alerts");
+        let answer = self.store.alerts(&format!("monitorId={}&size=1000", self.id)).await;
         answer["alerts"].as_array().cloned().unwrap_or_default()
     }
 
