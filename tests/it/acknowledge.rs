@@ -32,7 +32,7 @@ use crate::{
 const MONITORS: &str = "/_plugins/_alerting/monitors";
 const WORKFLOWS: &str = "/_plugins/_alerting/workflows";
 const LIMIT: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Monitors of one test, which are removed at its end.
 struct Scene {

@@ -101,9 +101,6 @@ async fn what_a_channel_cannot_take_is_tried_again_with_what_to_do() {
     let name = store.pattern().replace("-*", "");
     let client = store.client();
     let (url, _bodies) = receiver().await;
-    let missing = send(&store, &name, "text", &sample()).await;
-    let why = format!("there is no channel {name}; make it, or correct `channel`");
-    assert_eq!(missing.outcome, Outcome::Again(why));
     let failing = channel(&name, &format!("{url}/no"), true);
     notifications::create(&client, &name, &failing).await.expect("a channel");
     let ran = send(&store, &name, "text", &sample()).await;
@@ -118,4 +115,7 @@ async fn what_a_channel_cannot_take_is_tried_again_with_what_to_do() {
     let why = format!("the channel {name} is switched off; switch it on in Dashboards");
     assert_eq!(ran.outcome, Outcome::Again(why));
     notifications::delete(&client, &name).await.expect("it is gone");
+    let missing = send(&store, &name, "text", &sample()).await;
+    let why = format!("there is no channel {name}; make it, or correct `channel`");
+    assert_eq!(missing.outcome, Outcome::Again(why));
 }

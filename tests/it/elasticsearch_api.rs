@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long an index that was made a moment ago may have no shard that answers.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 /// What a JSON pointer, and no address, has in it.
 const FIELDS: [&str; 5] = ["_id", "_seq_no", "_primary_term", "_shards", "_source"];
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const DAY: &str = "261122";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn fill(store: &Store) {
     let mut all = [

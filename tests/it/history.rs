@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 const DAY: &str = "261122";
 
 async fn fill(store: &Store) {

@@ -14,7 +14,7 @@ use crate::{
     support::{Answer, App, Store},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 const CHANNEL: &str = "malcolm-api-loopback-webhook";
 
 fn monitor(store: &Store, name: &str, source: &str) -> Value {

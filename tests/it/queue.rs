@@ -13,7 +13,7 @@ use crate::{
 const QUEUE: &str = "ntopng.alert_process_queue";
 const SECRET: &str = "hunter2hunter2";
 /// How long anything that must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An alert as external programs push it, on 2018-04-13.
 fn alert(message: &str) -> String {

@@ -13,7 +13,7 @@ use crate::{
     support::{App, Bench, Channel, Mood, Reluctant, Store, Watched},
 };
 
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// In which it is watched that something does not happen.
 const WHILE: Duration = Duration::from_secs(2);
 

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long anything that must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Monitors of one test, in indices of their own.
 struct Scene {
     store: Store,

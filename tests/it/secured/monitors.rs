@@ -13,7 +13,7 @@ use super::*;
 use crate::support::monitored;
 
 /// How long anything that must come is waited for.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 const INDICES: [Index; 4] = [Index::Monitors, Index::Alerts, Index::Runs, Index::Ledger];
 /// What alertloop's user has where it runs the monitors.
 const OURS: [&str; 2] = ["alertloop", BUILTIN];

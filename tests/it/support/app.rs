@@ -22,7 +22,7 @@ use super::Store;
 
 pub const TOKEN: &str = "a-secret-for-tests-only";
 /// How long the service may take to start or stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Settings for a test: this store and pattern, a free port, no provisioning.
 pub fn settings(store: &Store, data_dir: &Path) -> HashMap<String, String> {
@@ -106,7 +106,7 @@ impl App {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), provisioned).await.expect("provisioned");
+        tokio::time::timeout(PATIENCE, provisioned).await.expect("provisioned");
     }
 
     /// Waits until nothing waits in its spool.
@@ -254,7 +254,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let said = tokio::time::timeout(Duration::from_secs(30), said).await;
+        let said = tokio::time::timeout(PATIENCE, said).await;
         assert!(said.is_ok(), "{text:?} is not said, but {:#?}", self.warnings());
     }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::Store;
 
 /// How long it is waited for what should come.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A reconciler that looks all the time, and has a lease that no other test has. What it finds stays in
 /// its spool.

@@ -15,7 +15,7 @@ use super::certificate;
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/smtp/serve.sh");
 
 /// How long a mail may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server, until it is dropped.
 pub struct MailServer {

@@ -11,7 +11,7 @@ use opensearch::http::Method;
 use serde_json::{Value, json};
 
 /// How long a test waits for what should come.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The real store, with an index pattern that no other test uses.
 pub struct Store {
@@ -133,7 +133,7 @@ impl Store {
             verify: true,
             ca: self.access.ca.as_ref().map(read),
             identity: None,
-            timeout: Duration::from_secs(30),
+            timeout: PATIENCE,
             monitors,
         };
         Client::new(&settings).expect("a client")
