@@ -166,7 +166,7 @@ impl<'a> Ground<'a> {
     /// Has a monitor of the built-in engine run, as an operator does.
     fn run(&self) {
         let (code, said, wrong) =
-            Process::output(&self.settings, &["monitors", "run", self.monitor_id()]);
+            Process::output(&self.settings, &["monitors", "run", "--", self.monitor_id()]);
         assert_eq!(code, 0, "{said}{wrong}");
     }
 
