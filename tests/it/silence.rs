@@ -222,8 +222,7 @@ async fn the_provisioned_heartbeat_comes_all_the_way_and_makes_no_record() {
     assert_eq!((store.records().await.len(), app.dead_letters().await.len()), (0, 0));
 
     // Whoever acknowledges its alert would end it.
-    let alerts = format!("{MONITORS}/alerts?monitorId={}", monitor.id);
-    let alerts = store.json(Method::Get, &alerts, Value::Null).await.expect("alerts");
+    let alerts = store.alerts(&format!("monitorId={}", monitor.id)).await;
     let alert = alerts["alerts"][0]["id"].as_str().expect("an alert");
     let (code, text, _) = Process::output(&settings, &["acknowledge", alert]);
     assert_eq!(code, 1, "{text}");
