@@ -84,3 +84,37 @@ impl Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_blocked_with_its_last_reason_until_it_is_free() {
+        let health = Health::default();
+        health.succeeded();
+        health.index_blocked("a", "no disk");
+        health.index_blocked("b", "closed");
+        health.index_blocked("a", "no shard");
+        let blocked = |health: &Health| Vec::from_iter(health.blocked());
+        let [a, b] =
+            [("a", "no shard"), ("b", "closed")].map(|(i, why)| (i.to_owned(), why.to_owned()));
+        assert_eq!(blocked(&health), [a, b.clone()]);
+        assert!(health.is_ok(), "others are taken");
+        health.index_free("a");
+        health.index_free("never blocked");
+        assert_eq!(blocked(&health), [b]);
+    }
+
+    #[test]
+    fn trouble_keeps_its_beginning_while_its_reason_changes() {
+        let health = Health::default();
+        health.failed("refused");
+        let since = health.since();
+        health.failed("timed out");
+        assert_eq!((health.trouble().as_deref(), health.since()), (Some("timed out"), since));
+        assert!(since.is_some() && !health.is_ok());
+        health.succeeded();
+        assert_eq!((health.trouble(), health.since(), health.is_ok()), (None, None, true));
+    }
+}

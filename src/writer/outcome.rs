@@ -138,6 +138,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_400_is_about_a_field() {
+        let reason = "failed to parse field [source.ip] of type [ip] in document with id 'a'";
+        for (status, want) in [(400, Some("source.ip")), (403, None), (503, None)] {
+            let item = json!({"status": status, "_index": "i", "_id": "a",
+                              "error": {"type": "mapper_parsing_exception", "reason": reason}});
+            let item = serde_json::from_value(item).unwrap();
+            assert_eq!(misfit(&item).as_deref(), want, "{status}");
+        }
+    }
+
+    #[test]
     fn a_block_says_what_to_do() {
         for (status, kind, want) in [
             (429, "cluster_block_exception", "free disk space"),

@@ -178,7 +178,15 @@ async fn primary_on(store: &Store, index: &str, node: usize) {
     }
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// Begins with 5 seconds for each request, and returns when the first alerts are stored: then their
+    /// index is there.
+    async fn begin_stored(store: &'a Store) -> Self {
+        let scene = Self::begin(store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+        scene.is_stored().await;
+        scene
+    }
+
     /// Waits until all that was acknowledged so far is in the index.
     async fn is_stored(&self) {
         let (want, begun) = (self.ledger.acknowledged(), Instant::now());

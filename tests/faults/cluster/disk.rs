@@ -17,7 +17,7 @@ async fn the_disks_are_over_the_flood_stage_and_then_under_it_again() {
     let cluster = cluster!();
     let store = cluster.store(0).await;
     let times = effort::times(1, 5);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+    let scene = Scene::begin_stored(&store).await;
     let index = store.index("261106");
     for _ in 0..times {
         two_copies_again(&store).await;

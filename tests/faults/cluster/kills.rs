@@ -8,7 +8,7 @@ async fn the_node_that_alertloop_talks_to_is_killed() {
     let cluster = cluster!();
     let store = cluster.store(0).await;
     let times = effort::times(1, 3);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+    let scene = Scene::begin_stored(&store).await;
     for _ in 0..times {
         two_copies_again(&store).await;
         scene.ledger.acknowledges(100).await;
@@ -30,7 +30,7 @@ async fn the_cluster_manager_is_killed() {
     let talks_to = (manager(&store).await + 1) % 3;
     let store = cluster.store(talks_to).await;
     let times = effort::times(1, 3);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+    let scene = Scene::begin_stored(&store).await;
     let mut killed = 0;
     while killed < times {
         two_copies_again(&store).await;
@@ -56,7 +56,7 @@ async fn all_nodes_are_restarted_one_after_the_other() {
     let proxy = RoundRobin::before(&cluster.urls).await;
     let store = Cluster::store_at(proxy.url()).await;
     let times = effort::times(1, 3);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
+    let scene = Scene::begin_stored(&store).await;
     for _ in 0..times {
         for node in 0..3 {
             scene.ledger.acknowledges(100).await;

@@ -12,9 +12,7 @@ async fn shards_move_while_alerts_are_written() {
     let store = cluster.store(0).await;
     let index = store.index("261106");
     let times = effort::times(6, 60);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
-    // By now its index is there.
-    scene.is_stored().await;
+    let scene = Scene::begin_stored(&store).await;
     for _ in 0..times {
         two_copies_again(&store).await;
         let [primary, other] = copies(&store, &index).await;

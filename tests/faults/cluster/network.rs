@@ -17,9 +17,7 @@ async fn the_node_that_alertloop_talks_to_loses_the_others() {
     let store = cluster.store(0).await;
     let index = store.index("261106");
     let times = effort::times(1, 5);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
-    // By now its index is there.
-    scene.is_stored().await;
+    let scene = Scene::begin_stored(&store).await;
     for turn in 0..times {
         // So that it writes there, and cannot have it confirmed.
         primary_on(&store, &index, 0).await;
@@ -58,9 +56,7 @@ async fn another_node_loses_everybody() {
     let store = cluster.store(0).await;
     let index = store.index("261106");
     let times = effort::times(1, 5);
-    let scene = Scene::begin(&store, &[("ALERTLOOP_STORE_TIMEOUT", "5s")]).await;
-    // By now its index is there.
-    scene.is_stored().await;
+    let scene = Scene::begin_stored(&store).await;
     for turn in 0..times {
         let node = 1 + turn as usize % 2;
         primary_on(&store, &index, node).await;
