@@ -221,7 +221,7 @@ pub struct History {
     client: Client,
     settings: Settings,
     pages: Answers<Question, Page>,
-    overviews: Answers<(Filter, Span), Overview>,
+    overviews: Answers<(Filter, overview::Question), Overview>,
     kept: Option<(Arc<Spool>, usize)>,
 }
 
@@ -264,8 +264,11 @@ impl History {
     /// # Errors
     /// [`Error`]: the store does not answer, and has not lately.
     pub async fn overview(&self, filter: &Filter, span: Span) -> Result<Overview, Error> {
-        let question = (Filter { from: None, to: None, ..filter.clone() }, span);
-        let ask = || overview(&self.client, &self.settings, &question.0, span, clock::now());
+        let filter = Filter { from: None, to: None, ..filter.clone() };
+        let ask = || overview(&self.client, &self.settings, &filter, span, clock::now());
+        // Of the last day, say: while the store is away the answer of before has to be found also when
+        // the next bar has begun.
+        let question = (filter.clone(), span.question());
         let Told { answer, age_ms, outdated } = self.overviews.to(&question, ask).await?;
         Ok(Overview { age_ms, outdated, ..answer })
     }

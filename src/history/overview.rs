@@ -128,12 +128,23 @@ impl BySeverity {
     }
 }
 
-/// From when to when, in whole bars.
+/// What spans of different moments have in common that ask the same, such as for the last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Unless it goes on with the clock.
+    from: Option<i64>,
+    length: i64,
+    interval: i64,
+}
+
+/// From when to when, in whole bars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     from: i64,
     to: i64,
     interval: i64,
+    /// Whether it goes on with the clock.
+    is_rolling: bool,
 }
 
 impl Span {
@@ -144,7 +155,7 @@ impl Span {
         let length = i64::try_from(length.as_secs()).unwrap_or(LONGEST).clamp(60, LONGEST);
         let (now, interval) = (now.as_second(), fitting(length));
         let to = (now.div_euclid(interval) + 1) * interval;
-        Self { from: to - whole(length, interval) * interval, to, interval }
+        Self { from: to - whole(length, interval) * interval, to, interval, is_rolling: true }
     }
 
     /// The bars that this time touches.
@@ -158,7 +169,14 @@ impl Span {
         }
         let interval = fitting((to - from).min(LONGEST));
         let from = from.max(to - LONGEST).div_euclid(interval) * interval;
-        Ok(Self { from, to: whole(to, interval) * interval, interval })
+        Ok(Self { from, to: whole(to, interval) * interval, interval, is_rolling: false })
+    }
+
+    /// What it asks.
+    #[must_use]
+    pub fn question(&self) -> Question {
+        let from = (!self.is_rolling).then_some(self.from);
+        Question { from, length: self.to - self.from, interval: self.interval }
     }
 
     /// When the first bar begins.
@@ -363,6 +381,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_day_is_asked_for_whatever_the_time_is() {
+        let (day, now) = (Duration::from_hours(24), at("2026-11-22T05:59:59Z"));
+        let (one, next) = (Span::last(day, now), Span::last(day, at("2026-11-22T06:00:00Z")));
+        assert_ne!(one, next);
+        assert_eq!(one.question(), next.question());
+        assert_ne!(one.question(), Span::last(day * 2, now).question());
+        let same = Span::between(one.from(), one.to()).unwrap();
+        assert_ne!(one.question(), same.question());
+        let next = Span::between(next.from(), next.to()).unwrap();
+        assert_ne!(same.question(), next.question());
+    }
+
+    #[test]
     fn the_severities_of_opensearch_fall_into_one_band_each() {
         let bands = [100, 80, 60, 40, 20].map(Band::of);
         assert_eq!(bands, Band::ALL);
@@ -370,7 +401,8 @@ mod tests {
             [300, 90, 89, 0, -20].map(Band::of).map(Band::name),
             ["critical", "critical", "high", "info", "info"]
         );
-        let ranges = body(&Filter::default(), Span { from: 0, to: 60, interval: 60 });
+        let ranges =
+            body(&Filter::default(), Span { from: 0, to: 60, interval: 60, is_rolling: true });
         let ranges = &ranges["aggs"]["bars"]["aggs"]["bands"]["range"]["ranges"];
         assert_eq!(ranges[0], json!({"key": "info", "to": 30}));
         assert_eq!(ranges[1], json!({"key": "low", "from": 30, "to": 50}));
@@ -379,7 +411,7 @@ mod tests {
 
     #[test]
     fn bars_without_alerts_are_there_too_and_every_alert_is_counted() {
-        let span = Span { from: 0, to: 180, interval: 60 };
+        let span = Span { from: 0, to: 180, interval: 60, is_rolling: true };
         let answer = json!({"hits": {"total": {"value": 5}}, "aggregations": {
             "bars": {"buckets": [{"key": 60_000, "doc_count": 5, "bands": {"buckets": {
                 "critical": {"doc_count": 3}, "info": {"doc_count": 1}}}}]},

@@ -1,17 +1,27 @@
 //! The store stops, dies, hangs, refuses an index or one item of many, and loses answers.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use opensearch::http::Method;
 use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{
     effort, order,
-    scene::{Scene, script},
+    scene::{PATIENCE, Scene, script},
     store,
-    support::{Mood, Proxy, Reluctant, Store},
+    support::{Mood, Proxy, Reluctant, Store, monitored},
+    waiting::until,
 };
+
+const MONITORS: &str = "_plugins/_alerting/monitors";
 
 /// The script that stops and starts the node under the store, or `return`s from the test.
 macro_rules! node {
@@ -218,6 +228,45 @@ async fn the_store_does_all_of_it_in_any_order() {
     let most = 3 * faults as usize;
     let how = "statuses, items, cuts, silence, in random order";
     scene.end("store reluctant", how, faults.into(), most).await;
+}
+
+/// Alerting of 2.19 and 3.4 answers the deletion of a monitor that is not there twice, and the second
+/// answer overwrites the beginning of those that others get: with 200, and somebody else's error.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_begin_with_somebody_elses() {
+    let store = store!(alerting);
+    let times = effort::times(1_000, 10_000);
+    // With the first monitor comes the index that they are looked for in.
+    let mut monitor =
+        monitored::monitor("nobody's", store.pattern(), 60, &json!({"match_none": {}}));
+    monitor["enabled"] = json!(false);
+    monitor["schedule"] = json!({"period": {"interval": 1, "unit": "DAYS"}});
+    let made = store.make(MONITORS, monitor).await;
+    let made = format!("{MONITORS}/{}", made["_id"].as_str().expect("an id"));
+    let scene = Scene::begin(&store, &[]).await;
+    let url = format!("{}/{MONITORS}/nobody", store.url());
+    let garbled = Arc::new(AtomicU32::new(0));
+    let strangers: JoinSet<()> =
+        (0..2).map(|_| delete(url.clone(), Arc::clone(&garbled))).collect();
+    let enough = async || garbled.load(Ordering::Relaxed) >= times;
+    until("deletions are answered twice", PATIENCE, enough).await;
+    drop(strangers);
+    let (seen, most) = (garbled.load(Ordering::Relaxed), times as usize / 20);
+    let how = "others delete monitors that are not there, in a loop";
+    scene.end("answers mixed up", how, seen.into(), most).await;
+    store.json(Method::Delete, &made, Value::Null).await.expect("no monitor");
+}
+
+/// Deletes what is not there until it is dropped; counts the answers that are no JSON.
+async fn delete(url: String, garbled: Arc<AtomicU32>) {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    loop {
+        // Of an answer that is longer than it says to be the connection is lost.
+        let Ok(answer) = client.delete(&url).send().await else { continue };
+        if answer.json::<Value>().await.is_err() {
+            garbled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[tokio::test]

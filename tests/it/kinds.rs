@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     store,
-    support::{App, Store, TOKEN},
+    support::{App, Store, TOKEN, provisioning},
 };
 
 const BUCKETS: &str = include_str!("../../provisioning/messages/bucket_level.mustache");
@@ -368,6 +368,8 @@ async fn a_key_that_does_not_fit_its_field_loses_no_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_document_is_one_record_whatever_the_message_and_the_scope() {
     let store = store!(alerting);
+    // Who has monitors of documents has them alone; lint.rs says why.
+    let _alone = provisioning(&store).await;
     let mut scene = Scene::new(store).await;
     for (name, message, scope) in [
         ("shipped", DOCUMENTS, "per_execution"),

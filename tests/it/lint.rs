@@ -367,6 +367,9 @@ async fn said(store: &Store, monitor: Value) -> Vec<(State, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn monitors_with_shipped_messages_have_no_fault() {
     let store = store!(alerting);
+    // Others make and remove monitors of documents in their turn: on 2.19.4 the index of their queries
+    // goes with the last one, and a dry run in that moment is never answered.
+    let _alone = support::provisioning(&store).await;
     store.make_template().await;
     let index = traffic(&store, "s").await;
     for kind in KINDS {
