@@ -53,6 +53,7 @@ pub mod openapi;
 pub mod prefer;
 pub mod proxies;
 pub mod status;
+mod unread;
 
 pub(crate) use alerts::one as acknowledge;
 use caller::Peer;
@@ -231,7 +232,7 @@ async fn around(
         request.extensions_mut().insert(connection);
         busy
     });
-    let mut response = next.run(request).await;
+    let mut response = next.run(unread::thrown_away(request)).await;
     let headers = response.headers_mut();
     headers::complete(headers, state.is_tls);
     if state.readiness.is_stopping() {

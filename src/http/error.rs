@@ -152,8 +152,8 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(json!({ "error": said }))).into_response();
         response.extensions_mut().insert(Said(said.into()));
         let headers = response.headers_mut();
-        if matches!(&self, Self::TooSlow | Self::TooLarge { .. }) {
-            // The rest of the body is not read.
+        if matches!(&self, Self::TooSlow) {
+            // The rest of the body is not waited for.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Self::TooManyGuesses { seconds } = &self {
@@ -185,7 +185,7 @@ mod tests {
         for (fault, status, again, closes) in [
             (ApiError::TooSlow, 503, true, true),
             (stopped(), 503, true, false),
-            (ApiError::TooLarge { limit: 1 }, 413, false, true),
+            (ApiError::TooLarge { limit: 1 }, 413, false, false),
             (ApiError::Unauthorized, 401, false, false),
             (ApiError::TooManyGuesses { seconds: 7 }, 429, true, false),
             (ApiError::OtherSite, 403, false, false),

@@ -133,6 +133,35 @@ async fn bombs_and_deep_bodies_are_kept_and_do_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_refused_is_told_so_however_much_he_sends() {
+    let app = start(&[("ALERTLOOP_BODY_LIMIT", "1MiB")]).await;
+    let body = vec![b'x'; 8 << 20];
+    for (path, token, want) in [
+        ("/mapi/alert/graylog", "wrong-but-long-enough", 401),
+        ("/mapi/alert", "wrong-but-long-enough", 401),
+        ("/mapi/alert", TOKEN, 413),
+        ("/nowhere", TOKEN, 404),
+    ] {
+        let mut stream = TcpStream::connect(app.address()).await.expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nX-Alertloop-Token: {token}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        // All of it before the answer is read, and another request after it.
+        let next = request("GET /livez HTTP/1.1", "");
+        for piece in [head.as_bytes(), &body, next.as_bytes()] {
+            let sent = timeout(PATIENCE, stream.write_all(piece)).await.expect("in time");
+            sent.unwrap_or_else(|fault| panic!("{path}, {want}: {fault}"));
+        }
+        let mut answer = Vec::new();
+        let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end");
+        read.unwrap_or_else(|fault| panic!("{path}, {want}: {fault}"));
+        assert_eq!(statuses(&String::from_utf8_lossy(&answer)), [want, 200], "{path}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_nothing_makes_room_for_who_does() {
     let limits =
         [("ALERTLOOP_MAX_CONNECTIONS", "20"), ("ALERTLOOP_MAX_CONNECTIONS_PER_ADDRESS", "20")];
