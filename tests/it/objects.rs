@@ -1,7 +1,10 @@
 //! Every kind of object that a file can describe, through its whole life in the real store.
 
 use alertloop::provision::{
-    self, Error, Options, Plan, Settings, desired::MONITOR_NAME, export, ledger, object::Object,
+    self, Error, Options, Plan, Settings,
+    desired::{CHANNEL_ID, MONITOR_NAME},
+    export, ledger,
+    object::Object,
     plan::Action,
 };
 use proptest::{
@@ -79,7 +82,7 @@ async fn are_made_and_then_nothing_is_left_to_do(folder: &Folder, lives: &[Life]
 /// What is exported says at length what the files say in short, and is no change.
 async fn are_the_same_in_another_form(folder: &Folder, lives: &[Life]) {
     let other = tempfile::tempdir().unwrap();
-    let all = export::read(&folder.client).await.unwrap();
+    let all = folder.everything(lives, None).await;
     export::files(&all, &folder.settings).write(other.path(), false).unwrap();
     let settings = Settings { dir: Some(other.path().to_owned()), ..folder.settings.clone() };
     let options = Options::default();
@@ -312,7 +315,8 @@ pub async fn is_exported_and_in_sync(folder: &Folder) {
     let minutes = minutes(33);
     folder.edit(Object::Monitor, MONITOR_NAME, |live| live["schedule"] = minutes).await;
 
-    let files = export::files(&export::read(&folder.client).await.unwrap(), &folder.settings);
+    let all = folder.everything(&lives, Some(CHANNEL_ID)).await;
+    let files = export::files(&all, &folder.settings);
     let exported = files.write(folder.dir.path(), true).unwrap();
     assert!(shipped.iter().all(|file| exported.files.iter().any(|one| one == file)), "{exported}");
     let texts = exported.files.iter().map(|file| folder.dir.path().join(file));

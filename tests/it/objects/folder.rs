@@ -1,6 +1,9 @@
 //! A folder of provisioning files, and the store that they describe.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alertloop::{
     opensearch::{
@@ -9,7 +12,10 @@ use alertloop::{
         notifications, templates,
     },
     provision::{
-        self, Applied, ChannelSecret, Error, Options, Plan, Settings, ledger, object::Object,
+        self, Applied, ChannelSecret, Error, Options, Plan, Settings,
+        export::{self, Everything},
+        ledger,
+        object::Object,
     },
     secrets::WebhookToken,
 };
@@ -17,7 +23,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::MutexGuard;
 
+use super::lives::Life;
 use crate::support::{Store, provisioning};
+
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A folder of provisioning files in which only what a test writes is asked for.
 pub struct Folder {
@@ -80,6 +89,22 @@ impl Folder {
 
     pub async fn plan(&self, options: Options) -> Plan {
         provision::look(&self.client, &self.settings, &self.secret(), options).await.unwrap()
+    }
+
+    /// All that is there, once the list of channels has those that have just been made, ours too: on 2.19
+    /// it is up to a second behind.
+    pub async fn everything(&self, lives: &[Life], ours: Option<&str>) -> Everything {
+        let channels = lives.iter().filter(|life| life.object == Object::Channel);
+        let channels: Vec<_> = channels.map(|life| life.name.as_str()).chain(ours).collect();
+        let begun = Instant::now();
+        loop {
+            let listed = notifications::configs(&self.client).await.unwrap();
+            if channels.iter().all(|id| listed.contains_key(*id)) {
+                return export::read(&self.client).await.unwrap();
+            }
+            assert!(begun.elapsed() < PATIENCE, "channels are not listed: {listed:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub async fn try_apply(&self, options: Options) -> Result<Applied, Error> {
