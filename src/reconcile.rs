@@ -53,6 +53,8 @@ use watermark::{Checkpoint, Watermark};
 
 /// How often everything that is open is compared, even where nothing seems to have changed.
 const AUDIT_EVERY: Duration = Duration::from_mins(10);
+/// Within this the alerts of a monitor that is gone are marked as deleted, which is done after it is.
+const MARKED_WITHIN: Duration = Duration::from_secs(15);
 /// How often the lease is renewed, or looked at.
 const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// How soon a replica that stands by looks again at the earliest, where the lease may be free.
@@ -160,6 +162,8 @@ pub struct Reconciler {
     scope: Scope,
     stamp: Option<Stamp>,
     audited: Option<Instant>,
+    /// When the next audit is due because the monitors were changed.
+    audit_due: Option<Instant>,
     /// Alerts whose monitor fails: that it works again moves no time that we ask for.
     failing: BTreeSet<String>,
     hasher: RandomState,
@@ -197,6 +201,7 @@ impl Reconciler {
             scope: Scope::default(),
             stamp: None,
             audited: None,
+            audit_due: None,
             failing: BTreeSet::new(),
             hasher: RandomState::new(),
             compared: HashMap::new(),

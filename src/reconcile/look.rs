@@ -5,7 +5,8 @@ use std::time::Instant;
 use metrics::gauge;
 
 use super::{
-    ASKED_AT_ONCE, AUDIT_EVERY, Fault, RECOVERS_WITHIN, Reconciler, Scope, at, at_alerts,
+    ASKED_AT_ONCE, AUDIT_EVERY, Fault, MARKED_WITHIN, RECOVERS_WITHIN, Reconciler, Scope, at,
+    at_alerts,
     compare::{Creates, How},
     query, walk,
     walk::Walk,
@@ -34,7 +35,9 @@ impl Reconciler {
             return Err(Fault::Recovering);
         }
         let is_stale = self.audited.is_none_or(|at| at.elapsed() >= AUDIT_EVERY);
-        let audits = is_stale || self.stamp != Some(stamp);
+        let is_changed = self.stamp != Some(stamp);
+        let is_due = self.audit_due.is_some_and(|at| at <= Instant::now());
+        let audits = is_stale || is_changed || is_due;
         if audits {
             self.read_scope().await?;
             // Between them, changes and audit see all that fails.
@@ -49,6 +52,8 @@ impl Reconciler {
             self.audit().await?;
             self.audited = Some(Instant::now());
             self.stamp = Some(stamp);
+            // This one may have come before the alerts of a monitor that is gone were marked.
+            self.audit_due = is_changed.then(|| Instant::now() + MARKED_WITHIN);
         }
         self.keep_checkpoint();
         Ok(())
